@@ -1,0 +1,38 @@
+# What the package's other modules share: the C contract, and the one way into the kernels. The state behind it, that
+# is the active instruction set and the number of threads, exists once, in _core.
+
+cdef extern from "fastln.h" nogil:
+    enum:
+        FASTLN_MAX_AXES
+
+    ctypedef enum fastln_dtype:
+        FASTLN_f32
+        FASTLN_f64
+        FASTLN_f16
+        FASTLN_bf16
+
+    ctypedef enum fastln_operation:
+        FASTLN_layer_norm
+        FASTLN_rms_norm
+
+    ctypedef struct fastln_task:
+        fastln_operation operation
+        fastln_dtype dtype
+        int columns
+        int subtract_mean
+        const void *x
+        void *y
+        const void *weight
+        const void *bias
+        void *mean
+        void *rstd
+        double eps
+        Py_ssize_t length
+        Py_ssize_t x_step
+        Py_ssize_t y_step
+        int ndim
+        Py_ssize_t shape[FASTLN_MAX_AXES]
+        Py_ssize_t x_strides[FASTLN_MAX_AXES]
+        Py_ssize_t y_strides[FASTLN_MAX_AXES]
+
+cdef void run(const fastln_task *task) noexcept nogil

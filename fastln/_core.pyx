@@ -1,0 +1,695 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+"""The public functions, and everything between a Python call and a kernel.
+
+The design in short:
+- A batch of one is decided by what the call itself costs. An exact ndarray is therefore read through NumPy's C API (3 ns,
+  a typed memoryview takes 105), the task lies on the stack, and no Python object is made but the result.
+- Both operations go through `normalize`, so each check exists once. Nothing is written before all of them have passed.
+- The kernels know two layouts (fastln.h). `describe` says whether an array has one of them and how; what has none is
+  copied into the result first and normalized there in place, so that there are no temporaries of the array's size.
+- Which layout is taken, and with it the last bit of the result, depends on x alone, never on `out`.
+"""
+cimport cython
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
+from libc.math cimport isfinite
+from libc.stdint cimport uint64_t
+from libc.string cimport strcmp
+from cpython.object cimport PyTypeObject
+cimport numpy as cnp
+from numpy cimport (
+    NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_FORCECAST, NPY_FLOAT16, NPY_FLOAT32, NPY_FLOAT64, NPY_ULONGLONG,
+    PyArray_Check, PyArray_CheckExact, PyArray_CopyInto, PyArray_DATA, PyArray_DIMS, PyArray_FROM_OTF,
+    PyArray_IS_C_CONTIGUOUS, PyArray_ISALIGNED, PyArray_ISNOTSWAPPED, PyArray_ISWRITEABLE, PyArray_ITEMSIZE, PyArray_NDIM,
+    PyArray_STRIDES, PyArray_TYPE, ndarray, npy_intp,
+)
+
+import operator
+import os
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "fastln.h" nogil:
+    int fastln_isa_count()
+    const char *fastln_isa_name(int i)
+    int fastln_isa_compiled(int i)
+    int fastln_isa_supported(int i)
+    const char *fastln_isa_active()
+    int fastln_isa_select(const char *name)
+    void fastln_isa_select_best()
+    void fastln_run(const fastln_task *task)
+    bint fastln_is_long(const fastln_task *task)
+    const char *fastln_parallel_init()
+    const char *fastln_parallel_runtime()
+    int fastln_get_num_threads()
+    void fastln_set_num_threads(int n)
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FASTLN_COMPILER "Clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FASTLN_COMPILER "GCC " __VERSION__
+    #elif defined(_MSC_VER)
+    #define FASTLN_COMPILER "MSVC"
+    #else
+    #define FASTLN_COMPILER "unknown"
+    #endif
+    """
+    const char *FASTLN_COMPILER
+
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct PyArray_Descr:
+        PyTypeObject *typeobj
+    PyArray_Descr *PyArray_DESCR(ndarray)
+    # As numpy's own pxd has it, but for the last argument: there None would stand for NULL, and is not.
+    object PyArray_New(PyTypeObject *subtype, int ndim, const npy_intp *shape, int type_num, const npy_intp *strides,
+                       void *data, int itemsize, int flags, void *like)
+    PyTypeObject PyArray_Type
+
+AxisError = getattr(np, "exceptions", np).AxisError  # moved in NumPy 1.25
+cdef object LAST_AXIS = -1
+cdef object NO_OFFSET = 0.0
+ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
+
+
+# --- Reading the arguments -------------------------------------------------------------------------------------------
+
+cdef bint is_bfloat16(ndarray a) noexcept:
+    # Its type number is given out at run time, in the order in which extension types come to be registered.
+    return PyArray_TYPE(a) >= 256 and strcmp(PyArray_DESCR(a).typeobj.tp_name, b"ml_dtypes.bfloat16") == 0
+
+
+cdef int result_type(ndarray a, str name) except -1:
+    """The type number of what is computed from `a`: its own for the float types, float64 for bool and the integers."""
+    cdef int type_num = PyArray_TYPE(a)
+    if type_num == NPY_FLOAT32 or type_num == NPY_FLOAT64 or type_num == NPY_FLOAT16 or is_bfloat16(a):
+        return type_num
+    if type_num <= NPY_ULONGLONG:
+        return NPY_FLOAT64
+    raise TypeError(f"{name}: expected {ACCEPTED}, got {a.dtype}")
+
+
+cdef fastln_dtype kernel_dtype(int type_num) noexcept:
+    return (FASTLN_f32 if type_num == NPY_FLOAT32 else FASTLN_f64 if type_num == NPY_FLOAT64 else
+            FASTLN_f16 if type_num == NPY_FLOAT16 else FASTLN_bf16)
+
+
+cdef npy_intp size_of(int type_num) noexcept:
+    return 8 if type_num == NPY_FLOAT64 else 4 if type_num == NPY_FLOAT32 else 2
+
+
+cdef ndarray as_array(object a, str name):
+    if isinstance(a, ndarray) and isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected {ACCEPTED}, got a masked array")
+    return np.asarray(a)
+
+
+cdef double as_number(object value, str name) except? -1:
+    if PyFloat_CheckExact(value):
+        return PyFloat_AS_DOUBLE(value)
+    try:
+        if not np.iscomplexobj(value):  # NumPy would drop the imaginary part
+            return value
+    except (TypeError, OverflowError):
+        pass
+    raise TypeError(f"{name}: expected a real number, got {type(value).__name__}")
+
+
+cdef uint64_t as_axes(object axis, int ndim) except 0:
+    """The set of the axes, one bit each."""
+    cdef uint64_t axes = 0
+    cdef Py_ssize_t i
+    if axis is LAST_AXIS and ndim > 0:  # the usual one, without a loop over Python objects
+        return <uint64_t>1 << (ndim - 1)
+    for item in axis if isinstance(axis, (tuple, list)) else (axis,):
+        try:
+            i = operator.index(item)
+        except OverflowError:
+            raise AxisError(item, ndim) from None
+        except TypeError:
+            raise TypeError(f"axis: expected an int or a tuple of ints, got {axis!r}") from None
+        if not -ndim <= i < ndim:
+            raise AxisError(item, ndim)
+        i += ndim if i < 0 else 0
+        if axes >> i & 1:
+            raise ValueError(f"axis: expected each axis once, got {axis!r} for {ndim} dimensions")
+        axes |= <uint64_t>1 << i
+    if not axes:
+        raise ValueError(f"axis: expected at least one axis, got {axis!r}")
+    return axes
+
+
+cdef bint has_shape_of(ndarray a, ndarray x, uint64_t axes) noexcept:
+    """Whether the shape of `a` is that of those axes of x."""
+    cdef int axis, i = 0, ndim = PyArray_NDIM(a)
+    for axis in range(PyArray_NDIM(x)):
+        if axes >> axis & 1:
+            if i >= ndim or PyArray_DIMS(a)[i] != PyArray_DIMS(x)[axis]:
+                return False
+            i += 1
+    return i == ndim
+
+
+cdef tuple shape_of(ndarray x, uint64_t axes):
+    return tuple([PyArray_DIMS(x)[axis] for axis in range(PyArray_NDIM(x)) if axes >> axis & 1])
+
+
+cdef ndarray as_vector(object a, str name, ndarray x, uint64_t axes, int type_num):
+    """Weight or bias as a kernel reads it: of that type, its values side by side in C order."""
+    cdef ndarray v = <ndarray>a if PyArray_CheckExact(a) else as_array(a, name)
+    if not has_shape_of(v, x, axes):
+        raise ValueError(f"{name}: expected shape {shape_of(x, axes)}, got {shape_of(v, <uint64_t>-1)}")
+    if PyArray_TYPE(v) == type_num and is_plain(v) and PyArray_IS_C_CONTIGUOUS(v):
+        return v
+    result_type(v, name)
+    return PyArray_FROM_OTF(v, type_num, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
+
+
+cdef int check_out(object out, ndarray x, int type_num) except -1:
+    if not PyArray_Check(out):
+        raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
+    cdef ndarray y = <ndarray>out
+    if not PyArray_CheckExact(out):
+        as_array(out, "out")
+    if PyArray_TYPE(y) != type_num:
+        raise TypeError(f"out: expected dtype {empty(0, NULL, NULL, 0, type_num).dtype}, got {y.dtype}")
+    if not has_shape_of(y, x, <uint64_t>-1):
+        raise ValueError(f"out: expected shape {shape_of(x, <uint64_t>-1)}, got {shape_of(y, <uint64_t>-1)}")
+    if not PyArray_ISWRITEABLE(y):
+        raise ValueError("out: expected a writeable array, got a read-only one")
+    return 0
+
+
+# --- Memory ----------------------------------------------------------------------------------------------------------
+
+cdef bint is_plain(ndarray a) noexcept:
+    """Whether a kernel can read the items as they are."""
+    return PyArray_ISALIGNED(a) and PyArray_ISNOTSWAPPED(a)
+
+
+cdef struct Extent:
+    char *low
+    char *high
+
+
+cdef Extent extent(ndarray a) noexcept:
+    cdef Extent e = Extent(<char *>PyArray_DATA(a), <char *>PyArray_DATA(a))
+    cdef npy_intp span
+    for axis in range(PyArray_NDIM(a)):
+        span = PyArray_STRIDES(a)[axis] * (PyArray_DIMS(a)[axis] - 1)
+        if span < 0:
+            e.low += span
+        else:
+            e.high += span
+    e.high += PyArray_ITEMSIZE(a)
+    return e
+
+
+cdef bint overlap(ndarray a, ndarray b) except -1:
+    """Whether non-empty a and b may share memory. Exact where that is cheap: NumPy's test, at the effort of its ufuncs."""
+    cdef Extent p = extent(a), q = extent(b)
+    return p.low < q.high and q.low < p.high and np.may_share_memory(a, b, max_work=1)
+
+
+cdef bint same(ndarray a, ndarray b) noexcept:
+    """Whether they are one array, given that their shapes are equal."""
+    if PyArray_DATA(a) != PyArray_DATA(b):
+        return False
+    for axis in range(PyArray_NDIM(a)):
+        if PyArray_STRIDES(a)[axis] != PyArray_STRIDES(b)[axis] and PyArray_DIMS(a)[axis] != 1:
+            return False
+    return True
+
+
+cdef void dense_strides(int ndim, const npy_intp *shape, const int *order, npy_intp itemsize, npy_intp *strides) noexcept:
+    """The strides of an array without holes whose axes lie in memory in that order, outermost first."""
+    for i in reversed(range(ndim)):
+        strides[order[i]] = itemsize
+        itemsize *= max(shape[order[i]], 1)
+
+
+cdef ndarray empty(int ndim, const npy_intp *shape, const int *order, uint64_t without, int type_num):
+    """A new array of the axes that are not in `without`; they lie in memory in that order, outermost first."""
+    cdef npy_intp[FASTLN_MAX_AXES] new_shape, new_strides, strides
+    cdef int[FASTLN_MAX_AXES] kept
+    cdef int i, n = 0
+    for i in range(ndim):
+        if not without >> order[i] & 1:
+            kept[n] = order[i]
+            n += 1
+    dense_strides(n, shape, kept, size_of(type_num), strides)
+    n = 0
+    for i in range(ndim):
+        if not without >> i & 1:
+            new_shape[n] = shape[i]
+            new_strides[n] = strides[i]
+            n += 1
+    return PyArray_New(&PyArray_Type, n, new_shape, type_num, new_strides, NULL, 0, 0, NULL)
+
+
+cdef npy_intp magnitude(npy_intp stride) noexcept:
+    return -stride if stride < 0 else stride
+
+
+cdef bint describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
+                   const npy_intp *y_strides, uint64_t axes, npy_intp itemsize, int *order) noexcept:
+    """Fills in the task's layout, and all axes' order in memory; False if x and y together have none of the layouts.
+    Which one it is depends on x alone."""
+    cdef int i, j, axis, n = 0, outer = 0
+    # The normalized axes must be one, of a uniform step. Axes of size 1 have a stride, but it means nothing.
+    task.length = 1
+    task.x_step = task.y_step = itemsize
+    for axis in reversed(range(ndim)):
+        if axes >> axis & 1 and shape[axis] != 1:
+            if task.length == 1:
+                task.x_step = x_strides[axis]
+                task.y_step = y_strides[axis]
+            elif x_strides[axis] != task.x_step * task.length or y_strides[axis] != task.y_step * task.length:
+                return False
+            task.length *= shape[axis]
+    task.columns = task.x_step != itemsize
+    if not task.columns and task.y_step != itemsize:
+        return False
+
+    # The other axes, the one with the longest stride outermost.
+    for axis in range(ndim):
+        if not axes >> axis & 1:
+            i = n
+            while i > 0 and magnitude(x_strides[order[i - 1]]) < magnitude(x_strides[axis]):
+                order[i] = order[i - 1]
+                i -= 1
+            order[i] = axis
+            n += 1
+    outer = n
+    if task.columns:  # one of them must be dense in both, and becomes the last
+        i = n - 1
+        while i >= 0 and not (shape[order[i]] > 1 and x_strides[order[i]] == itemsize == y_strides[order[i]]):
+            i -= 1
+        if i < 0:
+            return False
+        axis = order[i]
+        for j in range(i, n - 1):
+            order[j] = order[j + 1]
+        order[n - 1] = axis
+        outer = n - 1
+        while outer > 0 and magnitude(x_strides[order[outer - 1]]) < magnitude(task.x_step):
+            outer -= 1
+
+    # Neighbours that nest in both arrays are one axis.
+    task.ndim = 0
+    for i in range(n):
+        axis = order[i]
+        if shape[axis] == 1:
+            continue
+        j = task.ndim - 1
+        if (j < 0 or task.x_strides[j] != x_strides[axis] * shape[axis]
+                or task.y_strides[j] != y_strides[axis] * shape[axis]):
+            j += 1
+            task.shape[j] = 1
+        task.shape[j] *= shape[axis]
+        task.x_strides[j] = x_strides[axis]
+        task.y_strides[j] = y_strides[axis]
+        task.ndim = j + 1
+    if task.ndim == 0:
+        task.ndim = 1
+        task.shape[0] = 1
+        task.x_strides[0] = task.y_strides[0] = itemsize
+
+    # In memory the normalized axes come after the first `outer` others.
+    for i in reversed(range(outer, n)):
+        order[i + ndim - n] = order[i]
+    i = outer
+    for axis in range(ndim):
+        if axes >> axis & 1:
+            order[i] = axis
+            i += 1
+    return True
+
+
+cdef bint plan(fastln_task *task, ndarray x, ndarray y, bint direct, bint columns, uint64_t axes, int *order,
+               bint *copy) noexcept:
+    """Describes a kernel's way from x to y, or else within y once x was copied there; False if it can't write y.
+    `direct`: x may be read; `columns`: the layout that must be taken."""
+    cdef npy_intp *shape = PyArray_DIMS(y)
+    cdef npy_intp *strides = PyArray_STRIDES(y)
+    cdef npy_intp itemsize = PyArray_ITEMSIZE(y)
+    copy[0] = not (direct and describe(task, PyArray_NDIM(y), shape, PyArray_STRIDES(x), strides, axes, itemsize, order))
+    return not copy[0] or (describe(task, PyArray_NDIM(y), shape, strides, strides, axes, itemsize, order)
+                           and task.columns == columns)
+
+
+cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes, int type_num, int *order, bint *copy):
+    """Finds the layout of any x; returns the array to compute into, which is `given` (out) if possible."""
+    cdef int[FASTLN_MAX_AXES] own_order
+    cdef npy_intp[FASTLN_MAX_AXES] strides
+    cdef npy_intp *shape = PyArray_DIMS(x)
+    cdef npy_intp itemsize = size_of(type_num)
+    cdef int i, n = 0, ndim = PyArray_NDIM(x)
+    # What x alone says: can it be read in place, which layout, and in which order its axes lie in memory.
+    cdef bint direct = PyArray_TYPE(x) == type_num and is_plain(x) and describe(
+        task, ndim, shape, PyArray_STRIDES(x), PyArray_STRIDES(x), axes, itemsize, own_order)
+    if not direct:  # a copy of it decides, in C order unless that would leave other axes among the normalized ones
+        for i in range(ndim):
+            order[i] = i
+        dense_strides(ndim, shape, order, itemsize, strides)
+        if not describe(task, ndim, shape, strides, strides, axes, itemsize, own_order):
+            for i in range(2 * ndim):
+                if (axes >> i % ndim & 1) == (i >= ndim):
+                    order[n] = i % ndim
+                    n += 1
+            dense_strides(ndim, shape, order, itemsize, strides)
+            describe(task, ndim, shape, strides, strides, axes, itemsize, own_order)
+    cdef bint columns = task.columns
+    if given is not None:
+        direct = direct and (same(x, given) or not overlap(x, given))
+        if is_plain(given) and plan(task, x, given, direct, columns, axes, order, copy):
+            return given
+    cdef ndarray y = empty(ndim, shape, own_order, 0, type_num)
+    plan(task, x, y, direct, columns, axes, order, copy)
+    return y
+
+
+# --- The one way through ---------------------------------------------------------------------------------------------
+
+cdef void run(const fastln_task *task) noexcept nogil:
+    fastln_run(task)
+
+
+cdef object normalize(fastln_operation operation, object x, object weight, object bias, object eps, object axis,
+                      object out, bint return_stats, bint subtract_mean, object weight_offset):
+    cdef fastln_task task  # large, so only what is used gets a value
+    cdef int[FASTLN_MAX_AXES] order
+    cdef ndarray y, w = None, b = None, mean = None, rstd = None, given = None
+    cdef npy_intp length = 1, rows = 1
+    cdef int i
+    cdef bint copy = False
+
+    cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
+    cdef int type_num = result_type(source, "x")
+    cdef int compute_type = NPY_FLOAT64 if type_num == NPY_FLOAT64 else NPY_FLOAT32
+    cdef int ndim = PyArray_NDIM(source)
+    cdef npy_intp *shape = PyArray_DIMS(source)
+    cdef uint64_t axes = as_axes(axis, ndim)
+    cdef double offset = as_number(weight_offset, "weight_offset")
+    task.eps = as_number(eps, "eps")
+    if not (isfinite(task.eps) and task.eps >= 0):
+        raise ValueError(f"eps: expected a finite number >= 0, got {eps}")
+    if not isfinite(offset):
+        raise ValueError(f"weight_offset: expected a finite number, got {weight_offset}")
+    if weight is not None:
+        w = as_vector(weight, "weight", source, axes, compute_type if offset == 0 else NPY_FLOAT64)
+        if offset != 0:
+            w = as_vector(np.add(w, offset), "weight", source, axes, compute_type)
+    elif offset != 0:
+        raise ValueError(f"weight_offset: expected 0.0 without a weight, got {weight_offset}")
+    if bias is not None:
+        b = as_vector(bias, "bias", source, axes, compute_type)
+    if out is not None:
+        check_out(out, source, type_num)
+        given = <ndarray>out
+
+    for i in range(ndim):
+        order[i] = i
+        if axes >> i & 1:
+            length *= shape[i]
+        else:
+            rows *= shape[i]
+    if length * rows == 0:
+        y = empty(ndim, shape, order, 0, type_num) if given is None else given
+        if return_stats:
+            mean = empty(ndim, shape, order, axes, compute_type)
+            mean.fill(np.nan)
+            rstd = mean.copy()
+        return result(operation, y, mean, rstd)
+    if (PyArray_TYPE(source) == type_num and is_plain(source) and PyArray_IS_C_CONTIGUOUS(source)
+            and axes + (axes & -axes) == <uint64_t>2 << (ndim - 1)  # the last axes
+            and (given is None or is_plain(given) and PyArray_IS_C_CONTIGUOUS(given)
+                 and (PyArray_DATA(given) == PyArray_DATA(source) or not overlap(source, given)))):
+        # The usual case. `arrange` would find the same.
+        y = empty(ndim, shape, order, 0, type_num) if given is None else given
+        task.columns = 0
+        task.length = length
+        task.x_step = task.y_step = size_of(type_num)
+        task.ndim = 1
+        task.shape[0] = rows
+        task.x_strides[0] = task.y_strides[0] = length * task.x_step
+    else:
+        y = arrange(&task, source, given, axes, type_num, order, &copy)
+    if y is given:
+        if w is not None and overlap(w, y):
+            w = w.copy()
+        if b is not None and overlap(b, y):
+            b = b.copy()
+    if return_stats:
+        rstd = empty(ndim, shape, order, axes, compute_type)
+        if operation == FASTLN_layer_norm:
+            mean = empty(ndim, shape, order, axes, compute_type)
+    if copy:
+        PyArray_CopyInto(y, source)
+        source = y
+
+    task.operation = operation
+    task.dtype = kernel_dtype(type_num)
+    task.subtract_mean = subtract_mean
+    task.x = PyArray_DATA(source)
+    task.y = PyArray_DATA(y)
+    task.weight = NULL if w is None else PyArray_DATA(w)
+    task.bias = NULL if b is None else PyArray_DATA(b)
+    task.mean = NULL if mean is None else PyArray_DATA(mean)
+    task.rstd = NULL if rstd is None else PyArray_DATA(rstd)
+    if fastln_is_long(&task):  # for less, giving the GIL up costs more than it gains: milliseconds beside a busy thread
+        with nogil:
+            run(&task)
+    else:
+        run(&task)
+    if given is not None and y is not given:
+        PyArray_CopyInto(given, y)
+        y = given
+    return result(operation, y, mean, rstd)
+
+
+cdef object result(fastln_operation operation, ndarray y, ndarray mean, ndarray rstd):
+    if rstd is None:
+        return y
+    return (y, mean, rstd) if operation == FASTLN_layer_norm else (y, rstd)
+
+
+def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, bint return_stats=False,
+               bint subtract_mean=True):
+    """Layer normalization.
+
+    Over the normalized axes of ``x``, with the biased variance::
+
+        y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias
+
+    Parameters
+    ----------
+    x : array_like
+        float16, float32, float64 or ``ml_dtypes.bfloat16``, of any shape but 0-d, any strides and byte order. The half
+        types are computed in float32 and rounded once. bool and integers are taken as float64.
+    weight, bias : array_like, optional
+        Of the shape of the normalized axes, in the order in which x has them. Each can be left out on its own.
+    eps : float
+        Added to the variance; finite and not negative.
+    axis : int or tuple of int
+        The axes to normalize over, together; their order means nothing.
+    out : ndarray, optional
+        Where the result goes: an array of x's shape and the result's dtype, with any strides. It may be x, or overlap x,
+        weight or bias in any other way.
+    return_stats : bool
+        Also return the mean and ``1 / sqrt(var + eps)`` of every row.
+    subtract_mean : bool
+        False leaves the mean in: ``y = x / sqrt(var(x) + eps) * weight + bias``, where var is about the mean all the
+        same (the bias-free norm of Restormer [2]_).
+
+    Returns
+    -------
+    y : ndarray
+        `out` if that was given. Otherwise a new array that lies in memory as x does.
+    mean, rstd : ndarray
+        With `return_stats` only: without the normalized axes; float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not of an accepted dtype or kind.
+    ValueError
+        If a shape does not fit, an axis is repeated, `eps` is out of range or `out` is read-only.
+    numpy.exceptions.AxisError
+        If x has no such axis.
+
+    Notes
+    -----
+    The result of a row depends on the row and on the parameters only, not on the other rows, the number of threads or
+    the instruction set. A NaN or an infinity makes its own row NaN and no other. Nothing is written when a call raises.
+
+    References
+    ----------
+    .. [1] J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", 2016, arXiv:1607.06450.
+    .. [2] S. W. Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration", 2021,
+       arXiv:2111.09881.
+
+    Examples
+    --------
+    >>> import numpy as np, fastln
+    >>> fastln.layer_norm([[1.0, 3.0], [5.0, 5.0]], eps=0.0)
+    array([[-1.,  1.],
+           [ 0.,  0.]])
+    >>> images = np.ones((2, 3, 4, 4), np.float32)
+    >>> fastln.layer_norm(images, axis=1).shape
+    (2, 3, 4, 4)
+    """
+    return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, return_stats, subtract_mean, NO_OFFSET)
+
+
+def rms_norm(x, weight=None, eps=1e-6, *, axis=-1, out=None, bint return_stats=False, weight_offset=0.0):
+    """Root mean square layer normalization.
+
+    Over the normalized axes of ``x``::
+
+        y = x / sqrt(mean(x ** 2) + eps) * (weight + weight_offset)
+
+    Parameters
+    ----------
+    x, weight, eps, axis, out
+        As in `layer_norm`.
+    return_stats : bool
+        Also return ``1 / sqrt(mean(x ** 2) + eps)`` of every row.
+    weight_offset : float
+        Added to the weight before it is rounded to the precision of the computation: 1.0 for networks that store the
+        weight's distance from one, as Gemma. Needs a weight.
+
+    Returns
+    -------
+    y : ndarray
+        `out` if that was given. Otherwise a new array that lies in memory as x does.
+    rstd : ndarray
+        With `return_stats` only: without the normalized axes; float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `layer_norm`.
+
+    Notes
+    -----
+    A NaN or an infinity makes its whole row NaN, and no other row. For the rest see `layer_norm`.
+
+    References
+    ----------
+    .. [1] B. Zhang, R. Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv:1910.07467.
+
+    Examples
+    --------
+    >>> import fastln
+    >>> fastln.rms_norm([[3.0, 4.0], [0.0, 0.0]], weight=[1.0, 2.0])  # doctest: +NUMBER
+    array([[0.8485, 2.2627],
+           [0.    , 0.    ]])
+    """
+    return normalize(FASTLN_rms_norm, x, weight, None, eps, axis, out, return_stats, False, weight_offset)
+
+
+# --- Threads ---------------------------------------------------------------------------------------------------------
+
+cdef int as_num_threads(object n) except -1:
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n: expected an int, got {type(n).__name__}") from None
+    if n < 1:
+        raise ValueError(f"n: expected at least 1 thread, got {n}")
+    return min(n, 1 << 30)
+
+
+def get_num_threads():
+    """How many threads a call may use, the calling one included.
+
+    The default is ``FASTLN_NUM_THREADS``, else ``OMP_NUM_THREADS``, else as many as this process has processors, by
+    affinity and by the CPU quota of its control groups.
+    """
+    return fastln_get_num_threads()
+
+
+def set_num_threads(n):
+    """Lets each call from now on use up to `n` threads, the calling one included, in the whole process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an int, or below 1.
+    """
+    fastln_set_num_threads(as_num_threads(n))
+
+
+class num_threads:
+    """Context manager: up to `n` threads inside, in the whole process, and the number from before afterwards.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an int, or below 1.
+
+    Examples
+    --------
+    >>> import fastln
+    >>> with fastln.num_threads(1):
+    ...     fastln.get_num_threads()
+    1
+    """
+
+    def __init__(self, n):
+        self._n = as_num_threads(n)
+        self._before = []  # a stack: one object can be entered again while inside
+
+    def __enter__(self):
+        self._before.append(fastln_get_num_threads())
+        fastln_set_num_threads(self._n)
+        return self
+
+    def __exit__(self, *exc_info):
+        fastln_set_num_threads(self._before.pop())
+
+
+# --- Instruction sets, and what show_config tells ---------------------------------------------------------------------
+
+def _isas():
+    """(name, compiled, supported) of every instruction set, the best one last."""
+    return [(fastln_isa_name(i).decode(), fastln_isa_compiled(i) != 0, fastln_isa_supported(i) != 0)
+            for i in range(fastln_isa_count())]
+
+
+def _active_isa():
+    return fastln_isa_active().decode()
+
+
+def _select_isa(name):
+    """Switches to an instruction set, for tests; the whole process. ValueError if it can't be had."""
+    if fastln_isa_select(os.fsencode(name)) != 0:
+        why = {isa: "not compiled in" if not compiled else "not supported by this processor"
+               for isa, compiled, supported in _isas() if not (compiled and supported)}.get(name, "unknown")
+        possible = ", ".join([isa for isa, compiled, supported in _isas() if compiled and supported])
+        raise ValueError(f"expected one of {possible}, got {name!r} ({why})")
+
+
+def _build():
+    return {"openmp": fastln_parallel_runtime().decode(), "compiler": FASTLN_COMPILER.decode()}
+
+
+cdef int start() except -1:
+    cdef const char *error = fastln_parallel_init()
+    if error != NULL:
+        raise ImportError(error.decode(errors="replace"))
+    fastln_isa_select_best()
+    name = os.environ.get("FASTLN_ISA")
+    if name:
+        try:
+            _select_isa(name)
+        except ValueError as why:
+            raise ImportError(f"FASTLN_ISA: {why}") from None
+    return 0
+
+
+start()

@@ -1,0 +1,119 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+"""The kernels through typed memoryviews, one function per operation and dtype.
+
+For Cython code without the GIL, by ``from fastln.kernels cimport layer_norm_f32``, and for Python. x and out have two
+dimensions and are normalized over the second, which must be contiguous; rows may lie at any distance. The half types
+are passed as their bits (``array.view(numpy.uint16)``), with weight and bias in float32. weight and bias may be None,
+out may be x; out must not overlap an argument in any other way.
+
+Checked are None, shapes, alignment and eps (ValueError); nothing is converted, copied or allocated. The GIL is neither
+needed nor released.
+"""
+from libc.math cimport isfinite
+from libc.stdint cimport uintptr_t
+
+from fastln._core cimport (
+    FASTLN_bf16, FASTLN_f16, FASTLN_f32, FASTLN_f64, FASTLN_layer_norm, FASTLN_rms_norm, fastln_dtype,
+    fastln_operation, fastln_task, run,
+)
+
+ctypedef fused values:
+    const float[:, ::1]
+    const double[:, ::1]
+    const unsigned short[:, ::1]
+
+ctypedef fused factors:
+    const float[::1]
+    const double[::1]
+
+
+cdef int normalize(fastln_operation operation, fastln_dtype dtype, values x, factors weight, factors bias, double eps,
+                   values out) except -1 nogil:
+    """The one body. rms_norm gives its weight for the bias, which is ignored: a None would take the GIL to make."""
+    cdef fastln_task task  # large, so only what is used gets a value
+    if x is None or out is None:
+        return refuse("x and out: expected arrays, got None")
+    if out.shape[0] != x.shape[0] or out.shape[1] != x.shape[1]:
+        return refuse("out: expected the shape of x")
+    if weight is not None and weight.shape[0] != x.shape[1]:
+        return refuse("weight: expected as many values as x has columns")
+    if bias is not None and bias.shape[0] != x.shape[1]:
+        return refuse("bias: expected as many values as x has columns")
+    if not (isfinite(eps) and eps >= 0):
+        return refuse("eps: expected a finite number >= 0")
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        return 0
+    task.x = &x[0, 0]
+    task.y = <void *>&out[0, 0]
+    task.weight = NULL if weight is None else &weight[0]
+    task.bias = NULL if bias is None or operation == FASTLN_rms_norm else &bias[0]
+    task.x_step = task.y_step = sizeof(x[0, 0])
+    task.x_strides[0] = x.strides[0]
+    task.y_strides[0] = out.strides[0]
+    if (<uintptr_t>task.x | <uintptr_t>task.y | task.x_strides[0] | task.y_strides[0]) % task.x_step:
+        return refuse("x and out: expected aligned arrays")
+    if (<uintptr_t>task.weight | <uintptr_t>task.bias) % sizeof(weight[0]):
+        return refuse("weight and bias: expected aligned arrays")
+    task.operation = operation
+    task.dtype = dtype
+    task.columns = 0
+    task.subtract_mean = 1
+    task.mean = task.rstd = NULL
+    task.eps = eps
+    task.length = x.shape[1]
+    task.ndim = 1
+    task.shape[0] = x.shape[0]
+    run(&task)
+    return 0
+
+
+cdef int refuse(const char *why) except -1 nogil:
+    with gil:
+        raise ValueError(why.decode())
+
+
+cpdef int layer_norm_f32(const float[:, ::1] x, const float[::1] weight, const float[::1] bias, double eps,
+                         float[:, ::1] out) except -1 nogil:
+    """float32: ``out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, row by row. Returns 0."""
+    return normalize(FASTLN_layer_norm, FASTLN_f32, x, weight, bias, eps, out)
+
+
+cpdef int layer_norm_f64(const double[:, ::1] x, const double[::1] weight, const double[::1] bias, double eps,
+                         double[:, ::1] out) except -1 nogil:
+    """float64: ``out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, row by row. Returns 0."""
+    return normalize(FASTLN_layer_norm, FASTLN_f64, x, weight, bias, eps, out)
+
+
+cpdef int layer_norm_f16(const unsigned short[:, ::1] x, const float[::1] weight, const float[::1] bias, double eps,
+                         unsigned short[:, ::1] out) except -1 nogil:
+    """The bits of float16: ``out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, row by row. Returns 0."""
+    return normalize(FASTLN_layer_norm, FASTLN_f16, x, weight, bias, eps, out)
+
+
+cpdef int layer_norm_bf16(const unsigned short[:, ::1] x, const float[::1] weight, const float[::1] bias, double eps,
+                          unsigned short[:, ::1] out) except -1 nogil:
+    """The bits of bfloat16: ``out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, row by row. Returns 0."""
+    return normalize(FASTLN_layer_norm, FASTLN_bf16, x, weight, bias, eps, out)
+
+
+cpdef int rms_norm_f32(const float[:, ::1] x, const float[::1] weight, double eps, float[:, ::1] out) except -1 nogil:
+    """float32: ``out = x / sqrt(mean(x ** 2) + eps) * weight``, row by row. Returns 0."""
+    return normalize(FASTLN_rms_norm, FASTLN_f32, x, weight, weight, eps, out)
+
+
+cpdef int rms_norm_f64(const double[:, ::1] x, const double[::1] weight, double eps, double[:, ::1] out) except -1 nogil:
+    """float64: ``out = x / sqrt(mean(x ** 2) + eps) * weight``, row by row. Returns 0."""
+    return normalize(FASTLN_rms_norm, FASTLN_f64, x, weight, weight, eps, out)
+
+
+cpdef int rms_norm_f16(const unsigned short[:, ::1] x, const float[::1] weight, double eps,
+                       unsigned short[:, ::1] out) except -1 nogil:
+    """The bits of float16: ``out = x / sqrt(mean(x ** 2) + eps) * weight``, row by row. Returns 0."""
+    return normalize(FASTLN_rms_norm, FASTLN_f16, x, weight, weight, eps, out)
+
+
+cpdef int rms_norm_bf16(const unsigned short[:, ::1] x, const float[::1] weight, double eps,
+                        unsigned short[:, ::1] out) except -1 nogil:
+    """The bits of bfloat16: ``out = x / sqrt(mean(x ** 2) + eps) * weight``, row by row. Returns 0."""
+    return normalize(FASTLN_rms_norm, FASTLN_bf16, x, weight, weight, eps, out)

@@ -1,0 +1,111 @@
+/* fastln.h: the one contract between the kernels and everything that calls them.
+ *
+ *   _core.pyx / kernels.pyx  ->  fastln_run(task)      run.c       cuts a task into runs, serial or parallel
+ *                            ->  kernel->rows(...)     norm.inc.h  the arithmetic, compiled once per instruction set
+ *
+ * A task names arrays by address, shape and stride; it owns nothing. It must be valid: the callers check,
+ * the kernels do not. */
+#ifndef FASTLN_H
+#define FASTLN_H
+
+#include <stddef.h>
+
+/* The lists that declarations, dispatch, tests and benchmarks are driven by. */
+#define FASTLN_FOR_EACH_ISA(X) X(scalar) X(avx2) X(avx512) X(neon) /* the best one last */
+#define FASTLN_FOR_EACH_DTYPE(X) X(f32) X(f64) X(f16) X(bf16)
+#define FASTLN_FOR_EACH_OPERATION(X) X(layer_norm) X(rms_norm)
+
+#define FASTLN_NAME_DTYPE(name) FASTLN_##name,
+#define FASTLN_NAME_OPERATION(name) FASTLN_##name,
+typedef enum { FASTLN_FOR_EACH_DTYPE(FASTLN_NAME_DTYPE) FASTLN_DTYPES } fastln_dtype;
+typedef enum { FASTLN_FOR_EACH_OPERATION(FASTLN_NAME_OPERATION) FASTLN_OPERATIONS } fastln_operation;
+
+#define FASTLN_MAX_AXES 64
+
+/* One call. The array is seen as rows of `length` values that are normalized together; the remaining
+ * ("other") axes only say where the rows are. Two layouts:
+ *   rows     the values of a row lie side by side (x_step is the item size);
+ *   columns  the values of a row are x_step bytes apart, and the rows lie side by side along the last of the
+ *            other axes, whose stride is the item size.
+ * In both y is laid out like x, with steps and strides of its own; y may be x itself. */
+typedef struct fastln_task {
+    fastln_operation operation;
+    fastln_dtype dtype;
+    int columns;                 /* the layout: 0 rows, 1 columns */
+    int subtract_mean;           /* layer_norm: 0 leaves the mean in y; the variance is centred all the same */
+    const void *x;
+    void *y;
+    const void *weight, *bias;   /* `length` contiguous values of the compute type (float; double for f64), or NULL */
+    void *mean, *rstd;           /* contiguous, compute type, a value per row in the order of the other axes, or NULL */
+    double eps;
+    ptrdiff_t length;
+    ptrdiff_t x_step, y_step;    /* in bytes, as all strides */
+    int ndim;                    /* number of other axes, outermost first; at least 1 */
+    ptrdiff_t shape[FASTLN_MAX_AXES];
+    ptrdiff_t x_strides[FASTLN_MAX_AXES], y_strides[FASTLN_MAX_AXES];
+} fastln_task;
+
+/* Rows at equal distances: a part of a task that a kernel does in one go. */
+typedef struct fastln_rows {
+    const char *x;
+    char *y;
+    char *mean, *rstd;
+    ptrdiff_t x_stride, y_stride; /* from row to row; the item size in the columns layout */
+    ptrdiff_t count;
+} fastln_rows;
+
+/* What a split row's pieces leave behind for `combine`: three vectors of 64 bytes. */
+typedef struct fastln_piece { double lanes[24]; } fastln_piece;
+
+/* What the second walk over a row needs: values of the compute type, widened. */
+typedef struct fastln_scale { double hi, rstd, shift; } fastln_scale;
+
+/* One operation on one dtype. `rows` and `columns` do everything for a run. A huge row is split among threads
+ * with the other three: `piece` gathers the statistics of vectors [begin, end) (64-byte vectors of the compute type,
+ * cut at multiples of FASTLN_PIECE), `combine` merges them and finds the scale (0: a row for the cold path, use
+ * `rows`), `apply` writes values [begin, end). */
+typedef struct fastln_kernel {
+    void (*rows)(const fastln_task *task, const fastln_rows *rows);
+    void (*columns)(const fastln_task *task, const fastln_rows *rows);
+    void (*piece)(const fastln_task *task, const char *x, ptrdiff_t begin, ptrdiff_t end, fastln_piece *piece);
+    int (*combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces, fastln_scale *scale);
+    void (*apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale, ptrdiff_t begin,
+                  ptrdiff_t end);
+} fastln_kernel;
+
+#define FASTLN_PIECE 4096 /* vectors of 64 bytes in a piece: 256 KiB of float32; a power of two, at least a block */
+
+typedef struct fastln_isa {
+    const char *name;
+    fastln_kernel kernels[FASTLN_OPERATIONS][FASTLN_DTYPES];
+} fastln_isa;
+
+/* isa_<name>.c: the table, or NULL where the compiler was not given, or does not know, the instruction set. */
+#define FASTLN_DECLARE_ISA(name) extern const fastln_isa *const fastln_isa_##name;
+FASTLN_FOR_EACH_ISA(FASTLN_DECLARE_ISA)
+
+/* dispatch.c. Names are those of FASTLN_FOR_EACH_ISA. */
+int fastln_isa_count(void);
+const char *fastln_isa_name(int i);
+int fastln_isa_compiled(int i);
+int fastln_isa_supported(int i);          /* by this processor and its operating system */
+const char *fastln_isa_active(void);
+int fastln_isa_select(const char *name);  /* 0, or -1 (nothing changed): unknown, not compiled or not supported */
+void fastln_isa_select_best(void);
+const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
+
+/* run.c */
+void fastln_run(const fastln_task *task); /* with or without the GIL, from any thread */
+int fastln_is_long(const fastln_task *task); /* worth releasing the GIL for */
+
+/* parallel.c */
+typedef void (*fastln_work)(void *context, ptrdiff_t index);
+const char *fastln_parallel_init(void);   /* at import, first of all; NULL, or what is wrong with the environment */
+const char *fastln_parallel_runtime(void); /* "OpenMP 201511", or "none (built without OpenMP)" and the like */
+int fastln_get_num_threads(void);
+int fastln_set_num_threads(int n); /* n >= 1, or 0 for the default; returns what was set before, in the same form */
+/* Calls work(context, i) for each i in [0, count), on up to `threads` threads; in the calling thread alone when another
+ * parallel region of ours is under way, or when the process could not survive one. */
+void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context);
+
+#endif

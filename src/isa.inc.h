@@ -1,0 +1,93 @@
+/* isa.inc.h: all operations for all dtypes, over the vec header that was included before; ISA names the table. */
+#include "fastln.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* Arguments such as `centred` are constants only once everything is inlined. */
+#if defined(_MSC_VER)
+#define FORCED_INLINE static __forceinline
+#define NOINLINE __declspec(noinline)
+#else
+#define FORCED_INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+#endif
+#ifndef INLINE
+#define INLINE FORCED_INLINE
+#endif
+
+#define PASTE_(a, b) a##_##b
+#define PASTE(a, b) PASTE_(a, b)
+#define N(name) PASTE(name, DTYPE) /* a function or type of ours for this dtype */
+#define E(name) PASTE(DTYPE, name) /* a vec operation on elements: load, store */
+#define V(name) PASTE(REAL_DTYPE, name) /* a vec operation on the compute type */
+#define VEC V(vec)
+#define SIZE ((ptrdiff_t)sizeof(ELEMENT))
+
+enum {
+    WEIGHT = 1,
+    BIAS = 2,
+    TILE = 8,           /* vectors side by side in the columns layout */
+    GROUPED_ROW = 8192, /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
+};
+
+/* Below SMALL_VARIANCE squares may have lost bits to underflow; MAX_POWER keeps a scaled row from overflowing. */
+#define REAL float
+#define REAL_DTYPE f32
+#define REAL_MAX FLT_MAX
+#define LANES 16
+#define SMALL_VARIANCE 0x1p-90
+#define MAX_POWER 126
+
+#define DTYPE f32
+#define ELEMENT float
+#include "moments.inc.h"
+#include "norm.inc.h"
+#undef DTYPE
+#undef ELEMENT
+
+#define DTYPE f16
+#define ELEMENT uint16_t
+#include "moments.inc.h"
+#include "norm.inc.h"
+#undef DTYPE
+#undef ELEMENT
+
+#define DTYPE bf16
+#define ELEMENT uint16_t
+#include "moments.inc.h"
+#include "norm.inc.h"
+#undef DTYPE
+#undef ELEMENT
+
+#undef REAL
+#undef REAL_DTYPE
+#undef REAL_MAX
+#undef LANES
+#undef SMALL_VARIANCE
+#undef MAX_POWER
+
+#define REAL double
+#define REAL_DTYPE f64
+#define REAL_MAX DBL_MAX
+#define LANES 8
+#define SMALL_VARIANCE 0x1p-900
+#define MAX_POWER 1000
+
+#define DTYPE f64
+#define ELEMENT double
+#include "moments.inc.h"
+#include "norm.inc.h"
+#undef DTYPE
+
+#define KERNEL(operation, dtype)                                                                               \
+    [FASTLN_##operation][FASTLN_##dtype] = {operation##_rows_##dtype, operation##_columns_##dtype,             \
+                                            operation##_piece_##dtype, operation##_combine_##dtype,            \
+                                            operation##_apply_##dtype},
+#define KERNELS_OF_DTYPE(dtype) KERNEL(layer_norm, dtype) KERNEL(rms_norm, dtype)
+#define STRING_(name) #name
+#define STRING(name) STRING_(name)
+
+static const fastln_isa table = {STRING(ISA), {FASTLN_FOR_EACH_DTYPE(KERNELS_OF_DTYPE)}};
+const fastln_isa *const PASTE(fastln_isa, ISA) = &table;

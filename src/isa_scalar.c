@@ -1,0 +1,4 @@
+#include "vec_scalar.h"
+
+#define ISA scalar
+#include "isa.inc.h"

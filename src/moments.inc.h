@@ -1,0 +1,236 @@
+/* moments.inc.h: the mean and the spread of rows, for one dtype.
+ *
+ * Single pass, in three steps that never change their order, so the bits are the same for every register width:
+ *
+ *   block       up to 16 vectors that stay in L1; per lane a mean of 4 of them, m, then the residual
+ *               r = sum(x - m) and q = sum((x - m)^2). Whatever the rounding of m was, the mean is m + r/k and
+ *               the squared deviations from it are q - r^2/k (Welford's update, a block at a time).
+ *   tree        blocks merge by Chan's formula, equals with equals, so errors grow with the logarithm of the length. The
+ *               mean is carried as a pair hi + lo, which is what keeps rows far from zero exact.
+ *   merge_rows  a row's lanes and its tail merge around the mean of the lanes, then in double.
+ *
+ * A row of equal values gives hi = that value and zeros for the rest, exactly: every mean on the way is of a power of
+ * two of values, added in pairs.
+ *
+ * Without centring (rms_norm) the same blocks and tree sum the squares.
+ *
+ * Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance". */
+
+#define BLOCK 16
+#define MAX_DEPTH 40
+
+typedef struct { VEC hi, lo, m2; } N(lanes);   /* per lane: mean = hi + lo; m2 = sum of squared deviations from it */
+typedef struct { N(lanes) left[MAX_DEPTH]; int depth; } N(tree);
+typedef struct {                               /* what the second walk needs, per row or lane */
+    REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift */
+    int cold[LANES];                           /* overflow or underflow on the way: do it again, scaled */
+} N(scales);
+
+/* `lanes` values at x; scale is NULL but on the cold path. */
+INLINE VEC N(fetch)(const char *x, int lanes, const VEC *scale) {
+    VEC v = lanes == LANES ? E(load)((const ELEMENT *)x) : E(load_n)((const ELEMENT *)x, lanes);
+    return scale ? V(mul)(v, *scale) : v;
+}
+
+/* *sum + *error = a + b, exactly (Knuth). */
+INLINE void N(two_sum)(VEC a, VEC b, VEC *sum, VEC *error) {
+    VEC s = V(add)(a, b), back = V(sub)(s, a);
+    *error = V(add)(V(sub)(a, V(sub)(s, back)), V(sub)(b, back));
+    *sum = s;
+}
+
+/* The statistics of k vectors, 1 <= k <= BLOCK, `step` bytes apart. Two accumulators: blocks overlap, so that is enough. */
+INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
+    VEC zero = V(set1)(0), m = zero, r0 = zero, r1 = zero, q0 = zero, q1 = zero;
+    if (centred) {
+        m = N(fetch)(x, lanes, scale);
+        if (k >= 2) m = V(add)(m, N(fetch)(x + k / 2 * step, lanes, scale));
+        if (k >= 4) {
+            VEC c = N(fetch)(x + k / 4 * step, lanes, scale);
+            m = V(add)(m, V(add)(c, N(fetch)(x + (k - k / 4) * step, lanes, scale)));
+        }
+        m = V(mul)(m, V(set1)((REAL)(k >= 4 ? 0.25 : k >= 2 ? 0.5 : 1)));
+    }
+    for (int i = 0; i + 1 < k; i += 2) {
+        VEC a = N(fetch)(x + i * step, lanes, scale), b = N(fetch)(x + (i + 1) * step, lanes, scale);
+        if (centred) {
+            a = V(sub)(a, m), b = V(sub)(b, m);
+            r0 = V(add)(r0, a), r1 = V(add)(r1, b);
+        }
+        q0 = V(fma)(a, a, q0), q1 = V(fma)(b, b, q1);
+    }
+    if (k & 1) {
+        VEC a = N(fetch)(x + (k - 1) * step, lanes, scale);
+        if (centred) {
+            a = V(sub)(a, m);
+            r0 = V(add)(r0, a);
+        }
+        q0 = V(fma)(a, a, q0);
+    }
+    N(lanes) s = {zero, zero, V(add)(q0, q1)};
+    if (centred) {
+        VEC r = V(add)(r0, r1), off = V(mul)(r, V(set1)((REAL)1 / (REAL)k));
+        N(two_sum)(m, off, &s.hi, &s.lo);
+        s.m2 = V(fnma)(r, off, s.m2);
+    }
+    return s;
+}
+
+/* Chan's formula for b after a; of all their values `part` are b's, and harmonic = na * nb / (na + nb). */
+INLINE N(lanes) N(merge)(N(lanes) a, N(lanes) b, REAL part, REAL harmonic, int centred) {
+    N(lanes) s = {a.hi, a.lo, V(add)(a.m2, b.m2)};
+    if (!centred) return s;
+    VEC delta = V(add)(V(sub)(b.hi, a.hi), V(sub)(b.lo, a.lo)), shift = V(mul)(delta, V(set1)(part));
+    VEC error;
+    N(two_sum)(a.hi, shift, &s.hi, &error);
+    s.lo = V(add)(a.lo, error);
+    s.m2 = V(fma)(V(mul)(delta, delta), V(set1)(harmonic), s.m2);
+    return s;
+}
+
+/* Adds leaf number i, counting from 0; all leaves have n vectors. */
+INLINE void N(tree_push)(N(tree) *tree, N(lanes) s, ptrdiff_t i, ptrdiff_t n, int centred) {
+    REAL harmonic = (REAL)n / 2;
+    for (; i & 1; i >>= 1, harmonic *= 2) s = N(merge)(tree->left[--tree->depth], s, (REAL)0.5, harmonic, centred);
+    tree->left[tree->depth++] = s;
+}
+
+/* The whole tree, of `leaves` leaves of n vectors; then `rest`, if rest_n > 0, of rest_n. */
+INLINE N(lanes) N(tree_top)(N(tree) *tree, ptrdiff_t leaves, ptrdiff_t n, N(lanes) rest, ptrdiff_t rest_n, int centred) {
+    if (rest_n == 0) {
+        rest = tree->left[--tree->depth];
+        rest_n = (leaves & -leaves) * n;
+        leaves &= leaves - 1;
+    }
+    for (; tree->depth > 0; leaves &= leaves - 1) {
+        double na = (double)((leaves & -leaves) * n), nb = (double)rest_n;
+        rest = N(merge)(tree->left[--tree->depth], rest, (REAL)(nb / (na + nb)), (REAL)(na * nb / (na + nb)), centred);
+        rest_n += (leaves & -leaves) * n;
+    }
+    return rest;
+}
+
+/* The instances of block: a whole one, a part of one, and whatever the cold path and the last columns need. */
+static NOINLINE N(lanes) N(whole_block)(const char *x, ptrdiff_t step, int centred) {
+    return centred ? N(block)(x, step, BLOCK, LANES, 1, NULL) : N(block)(x, step, BLOCK, LANES, 0, NULL);
+}
+static NOINLINE N(lanes) N(part_block)(const char *x, ptrdiff_t step, int k, int centred) {
+    return centred ? N(block)(x, step, k, LANES, 1, NULL) : N(block)(x, step, k, LANES, 0, NULL);
+}
+static NOINLINE N(lanes) N(any_block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
+    return N(block)(x, step, k, lanes, centred, scale);
+}
+INLINE N(lanes) N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
+    if (scale || lanes < LANES) return N(any_block)(x, step, k, lanes, centred, scale);
+    return k == BLOCK ? N(whole_block)(x, step, centred) : N(part_block)(x, step, k, centred);
+}
+
+/* The statistics of count >= 1 vectors. */
+static NOINLINE N(lanes) N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred, const VEC *scale) {
+    N(tree) tree;
+    N(lanes) rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
+    ptrdiff_t blocks = count / BLOCK;
+    int rest_n = (int)(count % BLOCK);
+    tree.depth = 0;
+    for (ptrdiff_t i = 0; i < blocks; i++)
+        N(tree_push)(&tree, N(block_of)(x + i * BLOCK * step, step, BLOCK, LANES, centred, scale), i, BLOCK, centred);
+    if (rest_n) rest = N(block_of)(x + blocks * BLOCK * step, step, rest_n, LANES, centred, scale);
+    return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
+}
+
+/* From mean = p + d and the summed squares, the scales of n rows or lanes. k: what x was multiplied with, or NULL.
+ * Returns whether none is cold. */
+INLINE int N(finish)(const fastln_task *task, int n, const double *p, const double *d, const double *m2, const double *k,
+                     N(scales) *s) {
+    int cold = 0;
+    for (int i = 0; i < n; i++) {
+        double var = m2[i] / (double)task->length + (k ? task->eps * k[i] * k[i] : task->eps);
+        double rstd = var == 0 ? 0 : 1 / sqrt(var); /* no spread: y = 0 */
+        double mean = p[i] + d[i], back = mean - p[i], error = (p[i] - (mean - back)) + (d[i] - back);
+        REAL hi = (REAL)mean;
+        s->hi[i] = hi;
+        s->rstd[i] = (REAL)rstd;
+        s->shift[i] = (REAL)(-(mean - hi + error) * rstd);
+        s->cold[i] = !(var >= SMALL_VARIANCE && var <= DBL_MAX);
+        cold |= s->cold[i];
+    }
+    return !cold;
+}
+
+/* Merges the lanes of rows 0 .. rows-1, at most 4 (the rest of `lanes` is zero), each with its tail. */
+INLINE int N(merge_rows)(const fastln_task *task, const char *x, ptrdiff_t stride, int rows, const N(lanes) lanes[4],
+                         int centred, const VEC *scale, const double *k, N(scales) *s) {
+    REAL p[4] = {0, 0, 0, 0}, r[4] = {0, 0, 0, 0}, q[4];
+    double mean[4], offset[4], m2[4];
+    VEC rv[4], qv[4];
+    int tail = (int)(task->length % LANES);
+    VEC full = V(set1)((REAL)(task->length / LANES));
+    if (centred) V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
+    for (int j = 0; j < 4; j++) {
+        rv[j] = V(set1)(0), qv[j] = lanes[j].m2, p[j] *= (REAL)1 / LANES;
+        if (j >= rows) continue;
+        VEC around = V(set1)(p[j]);
+        if (centred) {
+            VEC d = V(add)(V(sub)(lanes[j].hi, around), lanes[j].lo);
+            rv[j] = V(mul)(full, d);
+            qv[j] = V(fma)(rv[j], d, qv[j]);
+        }
+        if (tail) {
+            VEC e = N(fetch)(x + j * stride + (task->length - tail) * (ptrdiff_t)sizeof(ELEMENT), tail, scale);
+            if (centred) {
+                e = V(keep)(V(sub)(e, around), tail);
+                rv[j] = V(add)(rv[j], e);
+            }
+            qv[j] = V(fma)(e, e, qv[j]);
+        }
+    }
+    if (centred) V(fold4)(rv[0], rv[1], rv[2], rv[3], r);
+    V(fold4)(qv[0], qv[1], qv[2], qv[3], q);
+    for (int j = 0; j < 4; j++) {
+        mean[j] = p[j];
+        offset[j] = r[j] / (double)task->length;
+        m2[j] = q[j] - r[j] * offset[j];
+    }
+    return N(finish)(task, rows, mean, offset, m2, k, s);
+}
+
+/* The scales of up to 4 rows. */
+INLINE int N(row_moments)(const fastln_task *task, const char *x, ptrdiff_t stride, int rows, int centred,
+                          const VEC *scale, const double *k, N(scales) *s) {
+    VEC zero = V(set1)(0);
+    N(lanes) lanes[4];
+    ptrdiff_t full = task->length / LANES;
+    for (int j = 0; j < 4; j++) {
+        const char *row = x + j * stride;
+        lanes[j] = (N(lanes)){zero, zero, zero};
+        if (j >= rows) continue;
+        if (full) {
+            lanes[j] = N(all_blocks)(row, LANES * sizeof(ELEMENT), full, centred, scale);
+        } else if (centred) { /* shorter than a vector: the lanes only give a mean to start from, so no lane may be empty */
+            REAL first[LANES];
+            VEC v = N(fetch)(row, (int)task->length, scale);
+            V(store)(first, v);
+            lanes[j].hi = V(fill)(v, (int)task->length, first[0]);
+        }
+    }
+    return N(merge_rows)(task, x, stride, rows, lanes, centred, scale, k, s);
+}
+
+/* A power of two that brings values of size up to `top` near 1; NaN for Inf and NaN. */
+static double N(power)(REAL top) {
+    int exponent;
+    if (!(top <= REAL_MAX)) return NAN;
+    frexp(top, &exponent);
+    return top == 0 ? 1 : ldexp(1, exponent < 2 - MAX_POWER ? MAX_POWER : 2 - exponent);
+}
+
+/* The largest |x| of each lane, Inf or NaN if there is one. */
+static NOINLINE VEC N(largest)(VEC top, const char *x, ptrdiff_t step, ptrdiff_t count, int lanes) {
+    VEC bad = V(set1)(0);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        VEC v = N(fetch)(x + i * step, lanes, NULL);
+        top = V(max)(V(abs)(v), top);
+        bad = V(fma)(v, V(set1)(0), bad);
+    }
+    return V(add)(top, bad);
+}

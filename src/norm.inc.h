@@ -1,0 +1,255 @@
+/* norm.inc.h: layer_norm and rms_norm for one dtype: gather the statistics of a few rows, then walk over them again,
+ * while they are in cache, and write y. `centred` tells the two apart, a constant wherever it matters. */
+
+INLINE int N(affine)(const fastln_task *task) { return (task->weight ? WEIGHT : 0) | (task->bias ? BIAS : 0); }
+
+/* y = ((x - hi) * rstd + shift) * w + b */
+INLINE VEC N(transform)(VEC x, VEC hi, VEC rstd, VEC shift, VEC w, VEC b, int affine, int centred) {
+    VEC t = centred ? V(fma)(V(sub)(x, hi), rstd, shift) : V(mul)(x, rstd);
+    if (affine == (WEIGHT | BIAS)) return V(fma)(t, w, b);
+    return affine == WEIGHT ? V(mul)(t, w) : affine == BIAS ? V(add)(t, b) : t;
+}
+
+/* Hands out mean and rstd of `count` rows from `first` on; then drops the mean where y is to keep it. */
+INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, const double *k,
+                          N(scales) *s) {
+    for (int j = 0; j < count && (rows->mean || rows->rstd); j++) {
+        double scale = k ? k[j] : 1;
+        REAL rstd = s->rstd[j] == 0 && task->eps == 0 ? (REAL)INFINITY : (REAL)(s->rstd[j] * scale);
+        if (rows->mean) ((REAL *)rows->mean)[first + j] = (REAL)(s->hi[j] / scale);
+        if (rows->rstd) ((REAL *)rows->rstd)[first + j] = rstd;
+    }
+    for (int j = 0; j < count && !task->subtract_mean; j++) s->hi[j] = s->shift[j] = 0;
+}
+
+/* ---- rows: the values of a row lie side by side ---- */
+
+/* Values [begin, end) of one row. */
+INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t begin, ptrdiff_t end,
+                         const N(scales) *s, int row, int affine, int centred, const VEC *scale) {
+    VEC hi = V(set1)(s->hi[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]), w = rstd, b = rstd;
+    const REAL *weight = task->weight, *bias = task->bias;
+    ELEMENT *out = (ELEMENT *)y;
+    ptrdiff_t i = begin;
+    for (; i + LANES <= end; i += LANES) {
+        if (affine & WEIGHT) w = V(load)(weight + i);
+        if (affine & BIAS) b = V(load)(bias + i);
+        VEC v = N(fetch)(x + i * SIZE, LANES, scale);
+        E(store)(out + i, N(transform)(v, hi, rstd, shift, w, b, affine, centred));
+    }
+    if (i < end) {
+        int n = (int)(end - i);
+        if (affine & WEIGHT) w = V(load_n)(weight + i, n);
+        if (affine & BIAS) b = V(load_n)(bias + i, n);
+        VEC v = N(fetch)(x + i * SIZE, n, scale);
+        E(store_n)(out + i, N(transform)(v, hi, rstd, shift, w, b, affine, centred), n);
+    }
+}
+
+INLINE void N(apply_rows)(const fastln_task *task, const char *x, char *y, const fastln_rows *rows, int count,
+                          const N(scales) *s, int affine, int centred) {
+    for (int j = 0; j < count; j++)
+        N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, s, j, affine, centred, NULL);
+}
+
+/* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
+static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t i, int centred) {
+    const char *x = rows->x + i * rows->x_stride;
+    ptrdiff_t full = task->length / LANES, tail = task->length % LANES;
+    VEC top = N(largest)(V(set1)(0), x, LANES * SIZE, full, LANES);
+    if (tail) top = N(largest)(top, x + full * LANES * SIZE, 0, 1, (int)tail);
+    REAL tops[LANES];
+    V(store)(tops, top);
+    for (int lane = 1; lane < LANES; lane++)
+        if (!(tops[lane] <= tops[0])) tops[0] = tops[lane] + 0 * tops[0]; /* a NaN stays */
+    double k = N(power)(tops[0]);
+    VEC scale = V(set1)((REAL)k);
+    N(scales) s;
+    N(row_moments)(task, x, 0, 1, centred, &scale, &k, &s);
+    N(give_stats)(task, rows, i, 1, &k, &s);
+    N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale);
+}
+
+INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
+    int affine = N(affine)(task), group = task->length * SIZE <= GROUPED_ROW ? 4 : 1;
+    N(scales) s;
+    for (ptrdiff_t i = 0; i < rows->count; i += group) {
+        const char *x = rows->x + i * rows->x_stride;
+        char *y = rows->y + i * rows->y_stride;
+        int n = rows->count - i < group ? (int)(rows->count - i) : group;
+        int fine = N(row_moments)(task, x, rows->x_stride, n, centred, NULL, NULL, &s);
+        N(give_stats)(task, rows, i, n, NULL, &s);
+        if (!fine) {
+            for (int j = 0; j < n; j++) {
+                if (s.cold[j])
+                    N(cold_row)(task, rows, i + j, centred);
+                else
+                    N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, &s, j, affine,
+                                 centred, NULL);
+            }
+            continue;
+        }
+        switch (affine) {
+        case 0: N(apply_rows)(task, x, y, rows, n, &s, 0, centred); break;
+        case WEIGHT: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT, centred); break;
+        case BIAS: N(apply_rows)(task, x, y, rows, n, &s, BIAS, centred); break;
+        default: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT | BIAS, centred);
+        }
+    }
+}
+
+/* ---- a huge row, in pieces ---- */
+
+INLINE void N(do_piece)(const char *x, ptrdiff_t begin, ptrdiff_t end, fastln_piece *piece, int centred) {
+    N(lanes) s = N(all_blocks)(x + begin * LANES * SIZE, LANES * SIZE, end - begin, centred, NULL);
+    memcpy(piece, &s, sizeof s);
+}
+
+INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces,
+                         fastln_scale *scale, int centred) {
+    ptrdiff_t vectors = task->length / LANES, leaves = vectors / FASTLN_PIECE, rest = vectors % FASTLN_PIECE;
+    VEC zero = V(set1)(0);
+    N(lanes) s[4] = {{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}};
+    N(tree) tree;
+    tree.depth = 0;
+    for (ptrdiff_t i = 0; i < leaves; i++) {
+        memcpy(s, pieces + i, sizeof *s);
+        N(tree_push)(&tree, s[0], i, FASTLN_PIECE, centred);
+    }
+    if (rest) memcpy(s, pieces + leaves, sizeof *s);
+    s[0] = N(tree_top)(&tree, leaves, FASTLN_PIECE, s[0], rest, centred);
+    N(scales) found;
+    if (!N(merge_rows)(task, row->x, 0, 1, s, centred, NULL, NULL, &found)) return 0;
+    N(give_stats)(task, row, 0, 1, NULL, &found);
+    *scale = (fastln_scale){found.hi[0], found.rstd[0], found.shift[0]};
+    return 1;
+}
+
+INLINE void N(do_apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale, ptrdiff_t begin,
+                        ptrdiff_t end, int centred) {
+    N(scales) s;
+    s.hi[0] = (REAL)scale->hi, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
+    N(apply_row)(task, row->x, row->y, begin, end, &s, 0, N(affine)(task), centred, NULL);
+}
+
+/* ---- columns: the rows lie side by side, a lane each ---- */
+
+INLINE VEC N(apply_lanes)(const char *x, int lanes, const N(scales) *s, VEC w, VEC b, int affine, int centred,
+                          const VEC *scale) {
+    return N(transform)(N(fetch)(x, lanes, scale), V(load)(s->hi), V(load)(s->rstd), V(load)(s->shift), w, b, affine,
+                        centred);
+}
+
+/* Of a tile `width` wide, how many lanes of vector v are in use. */
+INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
+
+/* One value of every row of a tile after the other, so memory is written in order. */
+INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int width, const N(scales) *s, int affine,
+                          int centred, const VEC *scale) {
+    int full = width / LANES, tail = width % LANES;
+    VEC w = V(set1)(0), b = w;
+    for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
+        if (affine & WEIGHT) w = V(set1)(((const REAL *)task->weight)[i]);
+        if (affine & BIAS) b = V(set1)(((const REAL *)task->bias)[i]);
+        for (int v = 0; v < full; v++)
+            E(store)((ELEMENT *)y + v * LANES, N(apply_lanes)(x + v * LANES * SIZE, LANES, s + v, w, b, affine, centred,
+                                                              scale ? scale + v : NULL));
+        if (tail)
+            E(store_n)((ELEMENT *)y + full * LANES, N(apply_lanes)(x + full * LANES * SIZE, tail, s + full, w, b, affine,
+                                                                   centred, scale ? scale + full : NULL), tail);
+    }
+}
+
+/* The scales of the tile's vectors; a block of each after the other, so memory is read in order. */
+static int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
+                           double (*k)[LANES], N(scales) *s) {
+    N(tree) trees[TILE];
+    int vectors = (width + LANES - 1) / LANES, fine = 1;
+    ptrdiff_t step = task->x_step, blocks = task->length / BLOCK;
+    int rest_n = (int)(task->length % BLOCK);
+    for (int v = 0; v < vectors; v++) trees[v].depth = 0;
+    for (ptrdiff_t i = 0; i < blocks; i++)
+        for (int v = 0; v < vectors; v++)
+            N(tree_push)(&trees[v], N(block_of)(x + i * BLOCK * step + v * LANES * SIZE, step, BLOCK,
+                                                N(lanes_in)(width, v), centred, scale ? scale + v : NULL), i, BLOCK, centred);
+    for (int v = 0; v < vectors; v++) {
+        int lanes = N(lanes_in)(width, v);
+        N(lanes) top = {V(set1)(0), V(set1)(0), V(set1)(0)};
+        if (rest_n)
+            top = N(block_of)(x + blocks * BLOCK * step + v * LANES * SIZE, step, rest_n, lanes, centred,
+                              scale ? scale + v : NULL);
+        top = N(tree_top)(&trees[v], blocks, BLOCK, top, rest_n, centred);
+        REAL hi[LANES], lo[LANES], m2[LANES];
+        double mean[LANES], offset[LANES], squares[LANES];
+        V(store)(hi, top.hi), V(store)(lo, top.lo), V(store)(m2, top.m2);
+        for (int l = 0; l < LANES; l++) mean[l] = hi[l], offset[l] = lo[l], squares[l] = m2[l];
+        fine &= N(finish)(task, lanes, mean, offset, squares, k ? k[v] : NULL, s + v);
+    }
+    return fine;
+}
+
+/* A tile with rows for the cold path: these are scaled by a power of two, the others by 1. */
+static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int width,
+                                  N(scales) *s, int centred) {
+    const char *x = rows->x + first * SIZE;
+    double k[TILE][LANES];
+    VEC scale[TILE] = {V(set1)(1)};
+    for (int v = 0; v * LANES < width; v++) {
+        int lanes = N(lanes_in)(width, v);
+        REAL tops[LANES], powers[LANES];
+        V(store)(tops, N(largest)(V(set1)(0), x + v * LANES * SIZE, task->x_step, task->length, lanes));
+        for (int l = 0; l < LANES; l++) powers[l] = (REAL)(k[v][l] = l < lanes && s[v].cold[l] ? N(power)(tops[l]) : 1);
+        scale[v] = V(load)(powers);
+    }
+    N(tile_moments)(task, x, width, centred, scale, k, s);
+    for (int v = 0; v * LANES < width; v++)
+        N(give_stats)(task, rows, first + v * LANES, N(lanes_in)(width, v), k[v], s + v);
+    N(apply_tile)(task, x, rows->y + first * SIZE, width, s, N(affine)(task), centred, scale);
+}
+
+INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
+    N(scales) s[TILE];
+    for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
+        const char *x = rows->x + i * SIZE;
+        char *y = rows->y + i * SIZE;
+        int width = rows->count - i < TILE * LANES ? (int)(rows->count - i) : TILE * LANES;
+        if (!N(tile_moments)(task, x, width, centred, NULL, NULL, s)) {
+            N(cold_tile)(task, rows, i, width, s, centred);
+            continue;
+        }
+        for (int v = 0; v * LANES < width; v++)
+            N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), NULL, s + v);
+        switch (N(affine)(task)) {
+        case 0: N(apply_tile)(task, x, y, width, s, 0, centred, NULL); break;
+        case WEIGHT: N(apply_tile)(task, x, y, width, s, WEIGHT, centred, NULL); break;
+        case BIAS: N(apply_tile)(task, x, y, width, s, BIAS, centred, NULL); break;
+        default: N(apply_tile)(task, x, y, width, s, WEIGHT | BIAS, centred, NULL);
+        }
+    }
+}
+
+/* ---- the entries of the kernel table ---- */
+
+#define ENTRIES(operation, centred)                                                                                   \
+    static void N(operation##_rows)(const fastln_task *task, const fastln_rows *rows) {                               \
+        N(do_rows)(task, rows, centred);                                                                              \
+    }                                                                                                                 \
+    static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                            \
+        N(do_columns)(task, rows, centred);                                                                           \
+    }                                                                                                                 \
+    static void N(operation##_piece)(const fastln_task *task, const char *x, ptrdiff_t begin, ptrdiff_t end,          \
+                                     fastln_piece *piece) {                                                           \
+        (void)task;                                                                                                   \
+        N(do_piece)(x, begin, end, piece, centred);                                                                   \
+    }                                                                                                                 \
+    static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces,    \
+                                      fastln_scale *scale) {                                                          \
+        return N(do_combine)(task, row, pieces, scale, centred);                                                      \
+    }                                                                                                                 \
+    static void N(operation##_apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale,      \
+                                     ptrdiff_t begin, ptrdiff_t end) {                                                \
+        N(do_apply)(task, row, scale, begin, end, centred);                                                           \
+    }
+ENTRIES(layer_norm, 1)
+ENTRIES(rms_norm, 0)
+#undef ENTRIES

@@ -1,0 +1,170 @@
+/* vec_avx2.h: one vector is two ymm registers. Needs AVX2, FMA, F16C. What each operation does: vec_avx512.h. */
+#ifndef FASTLN_VEC_H
+#define FASTLN_VEC_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct { __m256 lo, hi; } f32_vec;
+typedef struct { __m256d lo, hi; } f64_vec;
+
+#define F32_EACH(call_lo, call_hi) ((f32_vec){call_lo, call_hi})
+#define F64_EACH(call_lo, call_hi) ((f64_vec){call_lo, call_hi})
+
+/* Masks of the first n lanes: a window into ones followed by zeros. */
+static const int32_t f32_ones[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+static const int64_t f64_ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+static inline __m256i f32_first_lo(int n) { return _mm256_loadu_si256((const void *)(f32_ones + 16 - n)); }
+static inline __m256i f32_first_hi(int n) { return _mm256_loadu_si256((const void *)(f32_ones + 24 - n)); }
+static inline __m256i f64_first_lo(int n) { return _mm256_loadu_si256((const void *)(f64_ones + 8 - n)); }
+static inline __m256i f64_first_hi(int n) { return _mm256_loadu_si256((const void *)(f64_ones + 12 - n)); }
+
+static inline f32_vec f32_set1(float s) { return F32_EACH(_mm256_set1_ps(s), _mm256_set1_ps(s)); }
+static inline f32_vec f32_add(f32_vec a, f32_vec b) {
+    return F32_EACH(_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi));
+}
+static inline f32_vec f32_sub(f32_vec a, f32_vec b) {
+    return F32_EACH(_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi));
+}
+static inline f32_vec f32_mul(f32_vec a, f32_vec b) {
+    return F32_EACH(_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi));
+}
+static inline f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) {
+    return F32_EACH(_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi));
+}
+static inline f32_vec f32_fnma(f32_vec a, f32_vec b, f32_vec c) {
+    return F32_EACH(_mm256_fnmadd_ps(a.lo, b.lo, c.lo), _mm256_fnmadd_ps(a.hi, b.hi, c.hi));
+}
+static inline f32_vec f32_abs(f32_vec a) {
+    __m256 sign = _mm256_set1_ps(-0.0f);
+    return F32_EACH(_mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi));
+}
+static inline f32_vec f32_max(f32_vec a, f32_vec b) {
+    return F32_EACH(_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi));
+}
+static inline f32_vec f32_fill(f32_vec a, int n, float s) {
+    __m256 lo = _mm256_castsi256_ps(f32_first_lo(n)), hi = _mm256_castsi256_ps(f32_first_hi(n));
+    return F32_EACH(_mm256_blendv_ps(_mm256_set1_ps(s), a.lo, lo), _mm256_blendv_ps(_mm256_set1_ps(s), a.hi, hi));
+}
+static inline f32_vec f32_keep(f32_vec a, int n) { return f32_fill(a, n, 0); }
+
+static inline f64_vec f64_set1(double s) { return F64_EACH(_mm256_set1_pd(s), _mm256_set1_pd(s)); }
+static inline f64_vec f64_add(f64_vec a, f64_vec b) {
+    return F64_EACH(_mm256_add_pd(a.lo, b.lo), _mm256_add_pd(a.hi, b.hi));
+}
+static inline f64_vec f64_sub(f64_vec a, f64_vec b) {
+    return F64_EACH(_mm256_sub_pd(a.lo, b.lo), _mm256_sub_pd(a.hi, b.hi));
+}
+static inline f64_vec f64_mul(f64_vec a, f64_vec b) {
+    return F64_EACH(_mm256_mul_pd(a.lo, b.lo), _mm256_mul_pd(a.hi, b.hi));
+}
+static inline f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) {
+    return F64_EACH(_mm256_fmadd_pd(a.lo, b.lo, c.lo), _mm256_fmadd_pd(a.hi, b.hi, c.hi));
+}
+static inline f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) {
+    return F64_EACH(_mm256_fnmadd_pd(a.lo, b.lo, c.lo), _mm256_fnmadd_pd(a.hi, b.hi, c.hi));
+}
+static inline f64_vec f64_abs(f64_vec a) {
+    __m256d sign = _mm256_set1_pd(-0.0);
+    return F64_EACH(_mm256_andnot_pd(sign, a.lo), _mm256_andnot_pd(sign, a.hi));
+}
+static inline f64_vec f64_max(f64_vec a, f64_vec b) {
+    return F64_EACH(_mm256_max_pd(a.lo, b.lo), _mm256_max_pd(a.hi, b.hi));
+}
+static inline f64_vec f64_fill(f64_vec a, int n, double s) {
+    __m256d lo = _mm256_castsi256_pd(f64_first_lo(n)), hi = _mm256_castsi256_pd(f64_first_hi(n));
+    return F64_EACH(_mm256_blendv_pd(_mm256_set1_pd(s), a.lo, lo), _mm256_blendv_pd(_mm256_set1_pd(s), a.hi, hi));
+}
+static inline f64_vec f64_keep(f64_vec a, int n) { return f64_fill(a, n, 0); }
+
+static inline f32_vec f32_load(const float *p) { return F32_EACH(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
+static inline f32_vec f32_load_n(const float *p, int n) {
+    return F32_EACH(_mm256_maskload_ps(p, f32_first_lo(n)), _mm256_maskload_ps(p + 8, f32_first_hi(n)));
+}
+static inline void f32_store(float *p, f32_vec a) {
+    _mm256_storeu_ps(p, a.lo);
+    _mm256_storeu_ps(p + 8, a.hi);
+}
+static inline void f32_store_n(float *p, f32_vec a, int n) {
+    _mm256_maskstore_ps(p, f32_first_lo(n), a.lo);
+    _mm256_maskstore_ps(p + 8, f32_first_hi(n), a.hi);
+}
+
+static inline f64_vec f64_load(const double *p) { return F64_EACH(_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)); }
+static inline f64_vec f64_load_n(const double *p, int n) {
+    return F64_EACH(_mm256_maskload_pd(p, f64_first_lo(n)), _mm256_maskload_pd(p + 4, f64_first_hi(n)));
+}
+static inline void f64_store(double *p, f64_vec a) {
+    _mm256_storeu_pd(p, a.lo);
+    _mm256_storeu_pd(p + 4, a.hi);
+}
+static inline void f64_store_n(double *p, f64_vec a, int n) {
+    _mm256_maskstore_pd(p, f64_first_lo(n), a.lo);
+    _mm256_maskstore_pd(p + 4, f64_first_hi(n), a.hi);
+}
+
+static inline f32_vec f16_load(const uint16_t *p) {
+    return F32_EACH(_mm256_cvtph_ps(_mm_loadu_si128((const void *)p)),
+                    _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8))));
+}
+static inline void f16_store(uint16_t *p, f32_vec a) {
+    _mm_storeu_si128((void *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((void *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline __m256 bf16_widen(__m128i h) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+static inline __m128i bf16_narrow(__m256 a) {
+    __m256i u = _mm256_castps_si256(a);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    __m256i near = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
+    near = _mm256_blendv_epi8(near, quiet, _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+    near = _mm256_srli_epi32(near, 16);
+    return _mm_packus_epi32(_mm256_castsi256_si128(near), _mm256_extracti128_si256(near, 1));
+}
+static inline f32_vec bf16_load(const uint16_t *p) {
+    return F32_EACH(bf16_widen(_mm_loadu_si128((const void *)p)), bf16_widen(_mm_loadu_si128((const void *)(p + 8))));
+}
+static inline void bf16_store(uint16_t *p, f32_vec a) {
+    _mm_storeu_si128((void *)p, bf16_narrow(a.lo));
+    _mm_storeu_si128((void *)(p + 8), bf16_narrow(a.hi));
+}
+
+/* There is no 16-bit masked load or store: tails of the half types go through a copy. */
+#define HALF_TAILS(name)                                           \
+    static inline f32_vec name##_load_n(const uint16_t *p, int n) { \
+        uint16_t copy[16] = {0};                                   \
+        memcpy(copy, p, (size_t)n * sizeof *p);                    \
+        return name##_load(copy);                                  \
+    }                                                              \
+    static inline void name##_store_n(uint16_t *p, f32_vec a, int n) { \
+        uint16_t copy[16];                                         \
+        name##_store(copy, a);                                     \
+        memcpy(p, copy, (size_t)n * sizeof *p);                    \
+    }
+HALF_TAILS(f16)
+HALF_TAILS(bf16)
+
+static inline void f32_fold4(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float sums[4]) {
+    __m256 a8 = _mm256_add_ps(a.lo, a.hi), b8 = _mm256_add_ps(b.lo, b.hi);
+    __m256 c8 = _mm256_add_ps(c.lo, c.hi), d8 = _mm256_add_ps(d.lo, d.hi);
+    __m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(a8, b8, 0x20), _mm256_permute2f128_ps(a8, b8, 0x31));
+    __m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(c8, d8, 0x20), _mm256_permute2f128_ps(c8, d8, 0x31));
+    __m256 s = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    s = _mm256_add_ps(_mm256_shuffle_ps(s, s, 0x88), _mm256_shuffle_ps(s, s, 0xdd)); /* a c a c, b d b d */
+    _mm_storeu_ps(sums, _mm_unpacklo_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
+}
+static inline void f64_fold4(f64_vec a, f64_vec b, f64_vec c, f64_vec d, double sums[4]) {
+    __m256d a4 = _mm256_add_pd(a.lo, a.hi), b4 = _mm256_add_pd(b.lo, b.hi);
+    __m256d c4 = _mm256_add_pd(c.lo, c.hi), d4 = _mm256_add_pd(d.lo, d.hi);
+    __m256d ab = _mm256_add_pd(_mm256_permute2f128_pd(a4, b4, 0x20), _mm256_permute2f128_pd(a4, b4, 0x31));
+    __m256d cd = _mm256_add_pd(_mm256_permute2f128_pd(c4, d4, 0x20), _mm256_permute2f128_pd(c4, d4, 0x31));
+    __m256d s = _mm256_add_pd(_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd)); /* a c, b d */
+    _mm256_storeu_pd(sums, _mm256_permute4x64_pd(s, 0xd8));
+}
+
+#endif

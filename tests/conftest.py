@@ -1,0 +1,37 @@
+"""What all tests share: the installed package is what they import, and one fixture runs a test per instruction set."""
+
+import os
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def leads_to_checkout(entry):
+    return Path(entry or ".").resolve() == ROOT
+
+
+# `python -m pytest` in the checkout puts the source folder `fastln/`, which has no compiled modules, before the
+# installed package. This file is imported before any test module.
+sys.path[:] = [entry for entry in sys.path if not leads_to_checkout(entry)]
+
+import fastln  # noqa: E402
+
+import isas  # noqa: E402
+
+if Path(fastln.__file__).resolve().parent == ROOT / "fastln":
+    raise RuntimeError(f"the tests are for an installed fastln, not for the source folder {ROOT / 'fastln'}")
+
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(params=isas.supported())
+def isa(request):
+    """Runs the test once per instruction set of this build that this processor supports."""
+    with isas.using(request.param):
+        yield request.param

@@ -1,0 +1,163 @@
+"""Every value within the bound of the numerics contract, on every instruction set.
+
+The data of a length are rows of the families in vectors.py. A set of results is compared with the oracle once: where
+another instruction set gives the same bits, and it should, these have been checked already.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+import contract
+import fastln
+import isas
+import oracle
+import vectors
+from vectors import AFFINE, EPS, FORMATS
+
+# How an operation is called: whether the values are centred for the variance, and whether they are in the result.
+OPERATIONS = {"layer_norm": (True, True), "keep_mean": (True, False), "rms_norm": (False, True)}
+
+
+def call(operation, x, weight, bias, eps, **options):
+    if operation == "rms_norm":
+        return fastln.rms_norm(x, weight, eps, **options)
+    return fastln.layer_norm(x, weight, bias, eps, subtract_mean=operation == "layer_norm", **options)
+
+
+def affine_forms(operation):
+    return [form for form, (_, bias) in AFFINE.items() if not (bias and operation == "rms_norm")]
+
+
+class Sample:
+    """Rows of one length, their exact results, and the results of fastln that have been compared with those."""
+
+    def __init__(self, fmt, n, count):
+        self.fmt = fmt
+        self.x, self.names = vectors.rows(fmt, n, count), vectors.families_of(n, count)
+        self.weight, self.bias = vectors.parameters(fmt, n)
+        self.moments, self.exact, self.checked = {}, {}, {}
+
+    def expected(self, operation, eps):
+        """The exact results, and the rows for which the contract promises something."""
+        centred, subtract_mean = OPERATIONS[operation]
+        if centred not in self.moments:
+            self.moments[centred] = oracle.moments(self.x, centred)
+        m = self.moments[centred]
+        if (operation, eps) not in self.exact:
+            rows = m.in_contract
+            exact = oracle.normalize(m, eps, subtract_mean)
+            if operation != "layer_norm":  # what is x / 0, or otherwise larger than the compute type can hold
+                largest = np.abs(oracle.high(exact.t)).max(axis=1)
+                rows = rows & (np.ravel(oracle.high(m.variance) + eps) > 0) & (largest <= self.fmt.compute_max)
+            self.exact[operation, eps] = exact, rows
+        return self.exact[operation, eps]
+
+    def check(self, operation, eps, form, columns=False):
+        """Runs it with the active instruction set. columns: the same rows along the first axis."""
+        weight, bias = (p if used else None for p, used in zip((self.weight, self.bias), AFFINE[form]))
+        context = f"{operation} {self.fmt} {self.x.shape} eps={eps} {form}{' columns' * columns}"
+        x, axis = (np.ascontiguousarray(self.x.T), 0) if columns else (self.x, 1)
+        y, *stats = call(operation, x, weight, bias, eps, axis=axis, return_stats=True)
+        y = np.ascontiguousarray(y.T) if columns else y
+        bits = [a.tobytes() for a in (y, *stats)]
+        if self.checked.get((operation, eps, form, columns)) == bits:
+            return
+        exact, rows = self.expected(operation, eps)
+        contract.assert_holds(y, exact.t, self.fmt, weight, bias, rows, context, self.names)
+        mean = stats[0] if len(stats) == 2 else None
+        contract.assert_stats_hold(mean, stats[-1], exact, self.fmt, rows, context)
+        self.checked[operation, eps, form, columns] = bits
+
+
+ALL = len(vectors.FAMILIES)
+# Lengths with their number of rows. Rows are processed in groups: the counts leave all remainders.
+LENGTHS = {
+    "1..130": lambda fmt: [(n, ALL - n % 4) for n in vectors.SHORT],
+    "blocks": lambda fmt: [(n, ALL // 2 if n < 600 else 4 + n % 3) for n in vectors.around_blocks(fmt)],
+    "primes": lambda fmt: [(n, 11 if n < 6000 else 4) for n in vectors.PRIMES],
+    "powers": lambda fmt: [(n, 9 if n < 6000 else 3) for n in vectors.POWERS],
+    "1000003": lambda fmt: [(vectors.HUGE, 2)],
+    "columns": lambda fmt: [(n, ALL if n < 1000 else 3 + n % 5) for n in COLUMN_LENGTHS],
+}
+COLUMN_LENGTHS = [*range(1, 36), 63, 64, 65, 100, 127, 128, 129, 130, 255, 256, 257, 511, 1000, 4097, 20011]
+
+
+@lru_cache(maxsize=1)
+def samples(fmt, group):
+    return [Sample(fmt, n, count) for n, count in LENGTHS[group](fmt)]
+
+
+# The uppermost changes fastest, so that a group's samples serve all operations and instruction sets before they go.
+@pytest.mark.parametrize("isa", isas.supported(), indirect=True)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("group", LENGTHS)
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_every_length(fmt, group, operation, isa):
+    for i, sample in enumerate(samples(fmt, group)):
+        for j, form in enumerate(affine_forms(operation)):
+            sample.check(operation, EPS[(i + j) % 3], form, columns=group == "columns")
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_statistics_do_not_change_the_result(fmt, isa):
+    for n in (1, 7, 64, 100, 768, 5000):
+        x = vectors.rows(fmt, n)
+        for operation in (fastln.layer_norm, fastln.rms_norm):
+            assert operation(x).tobytes() == operation(x, return_stats=True)[0].tobytes()
+
+
+@pytest.mark.parametrize("eps", EPS)
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_a_row_without_spread_gives_bias(fmt, eps, isa):
+    for n in [*range(1, 301), 1024, 5000, 65537]:
+        x = np.repeat(vectors.constants(fmt)[:, None], n, axis=1)
+        weight, bias = vectors.parameters(fmt, n)
+        bias[::3] = 0.1
+        expected = np.broadcast_to(bias.astype(fmt.dtype), x.shape)
+        for axis, x, expected in ((1, x, expected), (0, np.ascontiguousarray(x.T), expected.T)):
+            shape = f"{x.shape} axis={axis}"
+            assert (fastln.layer_norm(x, eps=eps, axis=axis) == 0).all(), shape
+            np.testing.assert_array_equal(fastln.layer_norm(x, weight, bias, eps, axis=axis), expected, shape)
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_a_huge_row_without_spread(fmt, isa):
+    for value in vectors.constants(fmt)[[0, 2, -1]]:
+        assert not fastln.layer_norm(np.full(vectors.HUGE, value), eps=0.0).any()
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_weight_in_the_format_of_x(fmt, isa):
+    for n in (5, 64, 100, 768, 3000):
+        x = vectors.rows(fmt, n)
+        weight, bias = (p.astype(fmt.dtype) for p in vectors.parameters(fmt, n))
+        m = oracle.moments(x)
+        y = fastln.layer_norm(x, weight, bias)
+        contract.assert_holds(y, oracle.normalize(m, 1e-5).t, fmt, weight, bias, m.in_contract)
+
+
+@pytest.mark.parametrize("weight_offset", [1.0, -0.3])
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_weight_offset(fmt, weight_offset, isa):
+    """The offset is added to the weight in the compute type, with the one rounding that this costs."""
+    for n in (1, 17, 100, 768):
+        x = vectors.rows(fmt, n)
+        weight, _ = vectors.parameters(fmt, n)
+        m = oracle.moments(x, centred=False)
+        y = fastln.rms_norm(x, weight, weight_offset=weight_offset)
+        rounded = weight + fmt.compute.type(weight_offset)
+        contract.assert_holds(y, oracle.normalize(m, 1e-6).t, fmt, rounded, None)
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_eps_at_every_scale(fmt, isa):
+    x = np.concatenate([vectors.rows(fmt, 100), vectors.constants(fmt).repeat(100).reshape(-1, 100)])
+    for centred, operation in ((True, fastln.layer_norm), (False, fastln.rms_norm)):
+        m = oracle.moments(x, centred)
+        for eps in (5e-324, 1e-300, 1e-90, 1e-45, 1e-38, 1e-30, 1.0, 1e30, 1e38, 1e60, 1e300):
+            exact = oracle.normalize(m, eps)
+            y, *_, rstd = operation(x, eps=eps, return_stats=True)
+            contract.assert_holds(y, exact.t, fmt, rows=m.in_contract, context=f"{operation.__name__} eps={eps}")
+            contract.assert_stats_hold(None, rstd, exact, fmt, m.in_contract, f"{operation.__name__} eps={eps}")

@@ -1,0 +1,281 @@
+"""The data of the tests: number formats, families of rows that normalization code gets wrong, and the lengths at which
+a vectorized loop changes its path. Everything is deterministic.
+
+Knows nothing of fastln but the order of its lists (src/fastln.h), for the files that the C driver reads.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import ml_dtypes
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Format:
+    """A number format that fastln takes, and the type that it computes in."""
+
+    name: str
+    dtype: np.dtype
+    compute: np.dtype
+    unit: float  # of the contract: 2^-23 or 2^-52
+    block: int  # values in a block of 16 vectors of 64 bytes of the compute type
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def is_half(self):
+        return self.dtype.itemsize == 2
+
+    @cached_property
+    def info(self):
+        return ml_dtypes.finfo(self.dtype)
+
+    max = property(lambda self: float(self.info.max))
+    normal = property(lambda self: float(self.info.smallest_normal))
+    smallest = property(lambda self: float(self.info.smallest_subnormal))
+    spacing = property(lambda self: float(self.info.eps))
+    compute_max = property(lambda self: float(np.finfo(self.compute).max))
+    compute_smallest = property(lambda self: float(np.finfo(self.compute).smallest_subnormal))
+
+    def cast(self, values):
+        """Rounds to the format; finite values stay finite."""
+        return np.clip(values, -self.max, self.max).astype(self.dtype)
+
+
+def _format(name, compute):
+    compute = np.dtype(compute)
+    unit = float(np.finfo(compute).eps)
+    return Format(name, np.dtype(getattr(ml_dtypes, name, name)), compute, unit, 16 * 64 // compute.itemsize)
+
+
+# In the order of FASTLN_FOR_EACH_DTYPE.
+FORMATS = [
+    _format("float32", np.float32),
+    _format("float64", np.float64),
+    _format("float16", np.float32),
+    _format("bfloat16", np.float32),
+]
+BY_NAME = {fmt.name: fmt for fmt in FORMATS}
+
+# In the order of FASTLN_FOR_EACH_OPERATION.
+OPERATIONS = ["layer_norm", "rms_norm"]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Lengths
+
+SHORT = list(range(1, 131))
+
+
+def around_blocks(fmt, multiples=(1, 2, 3, 4, 5, 16)):
+    """Lengths around multiples of the block: one value and one vector less and more, and their neighbours."""
+    vector = fmt.block // 16
+    steps = (-vector - 1, -vector, -1, 0, 1, vector - 1, vector, vector + 1)
+    return [n for m in multiples for step in steps if (n := m * fmt.block + step) > SHORT[-1]]
+
+
+PRIMES = [137, 251, 509, 769, 1021, 2039, 4093, 5003, 10007, 20011, 50021, 100003]
+POWERS = [(1 << k) + step for k in range(8, 18) for step in (-1, 0, 1)]
+HUGE = 1_000_003
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Families: each gives n float64 values that are cast to the format afterwards
+
+FAMILIES = {}
+
+
+def family(function):
+    FAMILIES[function.__name__] = function
+    return function
+
+
+@family
+def normal(rng, n, fmt):
+    return rng.standard_normal(n)
+
+
+@family
+def mean_1e3(rng, n, fmt):
+    """1,000 standard deviations from zero; in a half type that is a few neighbouring numbers."""
+    return 1000 + rng.standard_normal(n)
+
+
+@family
+def mean_1e6(rng, n, fmt):
+    """Almost 1e6 standard deviations from zero: in float32, data a few units in the last place apart."""
+    return (9e5 + rng.standard_normal(n)) / 16
+
+
+@family
+def mean_minus_1e6(rng, n, fmt):
+    return -1e-3 * mean_1e6(rng, n, fmt)
+
+
+@family
+def outlier_first(rng, n, fmt):
+    return _with_outlier(rng, n, fmt, 0)
+
+
+@family
+def outlier_middle(rng, n, fmt):
+    return _with_outlier(rng, n, fmt, n // 2)
+
+
+@family
+def outlier_last(rng, n, fmt):
+    return _with_outlier(rng, n, fmt, n - 1)
+
+
+def _with_outlier(rng, n, fmt, where):
+    x = rng.standard_normal(n)
+    x[where] = rng.choice([-1, 1]) * min(10 ** rng.uniform(4, 30), fmt.max)
+    return x
+
+
+@family
+def first_block_mean(rng, n, fmt):
+    """The first block far from the others: a pivot or a mean taken there is of no use to them."""
+    x = rng.standard_normal(n)
+    x[: min(fmt.block, (n + 1) // 2)] += min(1e4, fmt.max / 8)
+    return x
+
+
+@family
+def first_block_scale(rng, n, fmt):
+    x = rng.standard_normal(n)
+    x[: min(fmt.block, (n + 1) // 2)] *= min(1e6, fmt.max / 8)
+    return x
+
+
+@family
+def last_block_scale(rng, n, fmt):
+    return first_block_scale(rng, n, fmt)[::-1]
+
+
+@family
+def ramp(rng, n, fmt):
+    return np.arange(n) * (min(n, fmt.max) / n)
+
+
+@family
+def falling(rng, n, fmt):
+    return np.sort(rng.standard_normal(n))[::-1] - 7
+
+
+@family
+def alternating(rng, n, fmt):
+    return np.where(np.arange(n) % 2, -1.0, 1.0) * rng.uniform(1, 1.001, n) * 1e3
+
+
+@family
+def growing(rng, n, fmt):
+    """From the smallest normal number to the largest number."""
+    return np.exp2(np.linspace(np.log2(fmt.normal), np.log2(fmt.max) - 0.1, n)) * rng.uniform(0.5, 0.99, n)
+
+
+@family
+def shrinking(rng, n, fmt):
+    return -growing(rng, n, fmt)[::-1]
+
+
+@family
+def subnormal(rng, n, fmt):
+    return rng.integers(-5, 6, n) * fmt.smallest
+
+
+@family
+def barely_normal(rng, n, fmt):
+    return rng.uniform(-4, 4, n) * fmt.normal
+
+
+@family
+def largest(rng, n, fmt):
+    """Sums, differences and squares all overflow."""
+    return rng.choice([-1.0, 1.0], n) * rng.uniform(0.9, 1, n) * fmt.max
+
+
+@family
+def largest_positive(rng, n, fmt):
+    return rng.uniform(0.5, 1, n) * fmt.max
+
+
+@family
+def largest_once(rng, n, fmt):
+    x = rng.standard_normal(n)
+    x[rng.integers(n)] = fmt.max
+    return x
+
+
+@family
+def close_together(rng, n, fmt):
+    """A few neighbouring numbers, or, where that is more than 1e6 standard deviations from zero, a spread of 4e-6."""
+    return 1 + rng.integers(-8, 9, n) * max(fmt.spacing, 4e-7)
+
+
+@family
+def all_but_one(rng, n, fmt):
+    x = np.full(n, 0.1)
+    x[rng.integers(n)] = 0.2
+    return x
+
+
+@family
+def two_clusters(rng, n, fmt):
+    return np.where(rng.random(n) < 0.5, -3e4, 5e4) + rng.standard_normal(n)
+
+
+@family
+def cosine(rng, n, fmt):
+    return 100 + np.cos(np.linspace(0, 1000, n))
+
+
+@family
+def bytes_of_an_image(rng, n, fmt):
+    return rng.integers(0, 256, n).astype(np.float64)
+
+
+@family
+def heavy_tails(rng, n, fmt):
+    return rng.standard_cauchy(n) ** 3
+
+
+CONSTANTS = [0.0, -0.0, 0.1, -1 / 3, 1.0, 1e4, 65504.0, 1e-7, 1e30, -1e30, 1e-30, 1e-42, 1e-45, 3.3e38, 1e300, 1e-310, 5e-324]
+
+
+def constants(fmt):
+    """The constants that the format can hold, rounded to it."""
+    values = np.array([c for c in CONSTANTS if abs(c) <= fmt.max]).astype(fmt.dtype)
+    return np.array([v for v, c in zip(values, CONSTANTS) if v != 0 or c == 0], fmt.dtype)
+
+
+def generator(fmt, n, salt=0):
+    return np.random.default_rng([n, FORMATS.index(fmt), salt])
+
+
+def families_of(n, count=None, salt=0):
+    """The names of all families in an order that changes with n, or the first `count` of them."""
+    names = list(FAMILIES)
+    start = 7 * n + salt  # 7 and the number of families have no common factor: all get their turn
+    return [names[(start + i) % len(names)] for i in range(count or len(names))]
+
+
+def rows(fmt, n, count=None, salt=0):
+    """(count, n): a row of each of families_of(n, count, salt)."""
+    families = [FAMILIES[name] for name in families_of(n, count, salt)]
+    return np.stack([fmt.cast(f(generator(fmt, n, 1000 * salt + i), n, fmt)) for i, f in enumerate(families)])
+
+
+def parameters(fmt, n, salt=0):
+    """weight and bias (n,) in the compute type, with zeros, signs and large values among them."""
+    rng = generator(fmt, n, 77 + salt)
+    weight, bias = rng.standard_normal((2, n)) * np.exp2(rng.integers(-12, 12, (2, n)))
+    weight[rng.random(n) < 0.1] = 0
+    bias[rng.random(n) < 0.1] = 0
+    return weight.astype(fmt.compute), bias.astype(fmt.compute)
+
+
+AFFINE = {"plain": (False, False), "weight": (True, False), "bias": (False, True), "weight_bias": (True, True)}
+EPS = [1e-5, 1e-12, 0.0]
