@@ -9,9 +9,11 @@
 #if defined(_MSC_VER)
 #define FORCED_INLINE static __forceinline
 #define NOINLINE __declspec(noinline)
+#define UNROLL4
 #else
 #define FORCED_INLINE static inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
+#define UNROLL4 _Pragma("GCC unroll 4")
 #endif
 #ifndef INLINE
 #define INLINE FORCED_INLINE

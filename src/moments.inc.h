@@ -23,8 +23,18 @@ typedef struct { VEC hi, lo, m2; } N(lanes);   /* per lane: mean = hi + lo; m2 =
 typedef struct { N(lanes) left[MAX_DEPTH]; int depth; } N(tree);
 typedef struct {                               /* what the second walk needs, per row or lane */
     REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift */
-    int cold[LANES];                           /* overflow or underflow on the way: do it again, scaled */
+    int fine[LANES];                           /* or not: overflow or underflow on the way; again, scaled */
 } N(scales);
+
+typedef struct { /* of a task, what the inner functions use; a local copy, so stores to y can't change it */
+    ptrdiff_t length, full; /* full: vectors, without the tail */
+    int tail;
+    double inverse, eps;    /* 1 / length */
+} N(plan);
+
+INLINE N(plan) N(plan_of)(const fastln_task *task) {
+    return (N(plan)){task->length, task->length / LANES, (int)(task->length % LANES), 1 / (double)task->length, task->eps};
+}
 
 /* `lanes` values at x; scale is NULL but on the cold path. */
 INLINE VEC N(fetch)(const char *x, int lanes, const VEC *scale) {
@@ -67,8 +77,8 @@ INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int ce
         }
         q0 = V(fma)(a, a, q0);
     }
-    N(lanes) s = {zero, zero, V(add)(q0, q1)};
-    if (centred) {
+    N(lanes) s = {m, zero, V(add)(q0, q1)};
+    if (centred && k > 1) {
         VEC r = V(add)(r0, r1), off = V(mul)(r, V(set1)((REAL)1 / (REAL)k));
         N(two_sum)(m, off, &s.hi, &s.lo);
         s.m2 = V(fnma)(r, off, s.m2);
@@ -138,35 +148,49 @@ static NOINLINE N(lanes) N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t 
     return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
-/* From mean = p + d and the summed squares, the scales of n rows or lanes. k: what x was multiplied with, or NULL.
- * Returns whether none is cold. */
-INLINE int N(finish)(const fastln_task *task, int n, const double *p, const double *d, const double *m2, const double *k,
+/* The same for a row. Of a short one everything stays in registers. */
+INLINE N(lanes) N(row_lanes)(const char *x, ptrdiff_t count, int centred, const VEC *scale) {
+    ptrdiff_t step = LANES * SIZE;
+    switch (scale ? 0 : count) {
+    case 1: return N(block)(x, step, 1, LANES, centred, NULL);
+    case 2: return N(block)(x, step, 2, LANES, centred, NULL);
+    case 3: return N(block)(x, step, 3, LANES, centred, NULL);
+    case 4: return N(block)(x, step, 4, LANES, centred, NULL);
+    default: return N(all_blocks)(x, step, count, centred, scale);
+    }
+}
+
+/* From mean = p + d and the summed squares, the scales of n rows or lanes, of which `used` count. k: what x was
+ * multiplied with, or NULL. Returns whether all are fine. Plain loops of constant length: compilers make vectors of them. */
+INLINE int N(finish)(N(plan) plan, int n, int used, const double *p, const double *d, const double *m2, const double *k,
                      N(scales) *s) {
-    int cold = 0;
+    double var[LANES];
+    int fine = 1;
+    if (used > n) used = n; /* so the compiler sees that every var it reads is set */
+    for (int i = 0; i < n; i++) var[i] = m2[i] * plan.inverse + (k ? plan.eps * k[i] * k[i] : plan.eps);
     for (int i = 0; i < n; i++) {
-        double var = m2[i] / (double)task->length + (k ? task->eps * k[i] * k[i] : task->eps);
-        double rstd = var == 0 ? 0 : 1 / sqrt(var); /* no spread: y = 0 */
         double mean = p[i] + d[i], back = mean - p[i], error = (p[i] - (mean - back)) + (d[i] - back);
+        double rstd = 1 / sqrt(var[i]);
         REAL hi = (REAL)mean;
         s->hi[i] = hi;
         s->rstd[i] = (REAL)rstd;
         s->shift[i] = (REAL)(-(mean - hi + error) * rstd);
-        s->cold[i] = !(var >= SMALL_VARIANCE && var <= DBL_MAX);
-        cold |= s->cold[i];
     }
-    return !cold;
+    for (int i = 0; i < used; i++) {
+        fine &= s->fine[i] = var[i] >= SMALL_VARIANCE && var[i] <= DBL_MAX;
+        if (k && var[i] == 0) s->rstd[i] = s->shift[i] = 0; /* no spread, no eps: y = 0 */
+    }
+    return fine;
 }
 
 /* Merges the lanes of rows 0 .. rows-1, at most 4 (the rest of `lanes` is zero), each with its tail. */
-INLINE int N(merge_rows)(const fastln_task *task, const char *x, ptrdiff_t stride, int rows, const N(lanes) lanes[4],
-                         int centred, const VEC *scale, const double *k, N(scales) *s) {
+INLINE int N(merge_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, const N(lanes) lanes[4], int centred,
+                         const VEC *scale, const double *k, N(scales) *s) {
     REAL p[4] = {0, 0, 0, 0}, r[4] = {0, 0, 0, 0}, q[4];
     double mean[4], offset[4], m2[4];
-    VEC rv[4], qv[4];
-    int tail = (int)(task->length % LANES);
-    VEC full = V(set1)((REAL)(task->length / LANES));
+    VEC rv[4], qv[4], full = V(set1)((REAL)plan.full);
     if (centred) V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
-    for (int j = 0; j < 4; j++) {
+    UNROLL4 for (int j = 0; j < 4; j++) {
         rv[j] = V(set1)(0), qv[j] = lanes[j].m2, p[j] *= (REAL)1 / LANES;
         if (j >= rows) continue;
         VEC around = V(set1)(p[j]);
@@ -175,10 +199,10 @@ INLINE int N(merge_rows)(const fastln_task *task, const char *x, ptrdiff_t strid
             rv[j] = V(mul)(full, d);
             qv[j] = V(fma)(rv[j], d, qv[j]);
         }
-        if (tail) {
-            VEC e = N(fetch)(x + j * stride + (task->length - tail) * (ptrdiff_t)sizeof(ELEMENT), tail, scale);
+        if (plan.tail) {
+            VEC e = N(fetch)(x + j * stride + plan.full * LANES * SIZE, plan.tail, scale);
             if (centred) {
-                e = V(keep)(V(sub)(e, around), tail);
+                e = V(keep)(V(sub)(e, around), plan.tail);
                 rv[j] = V(add)(rv[j], e);
             }
             qv[j] = V(fma)(e, e, qv[j]);
@@ -188,32 +212,28 @@ INLINE int N(merge_rows)(const fastln_task *task, const char *x, ptrdiff_t strid
     V(fold4)(qv[0], qv[1], qv[2], qv[3], q);
     for (int j = 0; j < 4; j++) {
         mean[j] = p[j];
-        offset[j] = r[j] / (double)task->length;
+        offset[j] = r[j] * plan.inverse;
         m2[j] = q[j] - r[j] * offset[j];
     }
-    return N(finish)(task, rows, mean, offset, m2, k, s);
+    return N(finish)(plan, 4, rows, mean, offset, m2, k, s);
 }
 
 /* The scales of up to 4 rows. */
-INLINE int N(row_moments)(const fastln_task *task, const char *x, ptrdiff_t stride, int rows, int centred,
-                          const VEC *scale, const double *k, N(scales) *s) {
+INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, const VEC *scale,
+                          const double *k, N(scales) *s) {
     VEC zero = V(set1)(0);
     N(lanes) lanes[4];
-    ptrdiff_t full = task->length / LANES;
-    for (int j = 0; j < 4; j++) {
-        const char *row = x + j * stride;
+    UNROLL4 for (int j = 0; j < 4; j++) {
         lanes[j] = (N(lanes)){zero, zero, zero};
-        if (j >= rows) continue;
-        if (full) {
-            lanes[j] = N(all_blocks)(row, LANES * sizeof(ELEMENT), full, centred, scale);
-        } else if (centred) { /* shorter than a vector: the lanes only give a mean to start from, so no lane may be empty */
+        if (j < rows && plan.full) lanes[j] = N(row_lanes)(x + j * stride, plan.full, centred, scale);
+        if (j < rows && !plan.full && centred) { /* less than a vector: only a mean to start from, so no lane is empty */
             REAL first[LANES];
-            VEC v = N(fetch)(row, (int)task->length, scale);
+            VEC v = N(fetch)(x + j * stride, plan.tail, scale);
             V(store)(first, v);
-            lanes[j].hi = V(fill)(v, (int)task->length, first[0]);
+            lanes[j].hi = V(fill)(v, plan.tail, first[0]);
         }
     }
-    return N(merge_rows)(task, x, stride, rows, lanes, centred, scale, k, s);
+    return N(merge_rows)(plan, x, stride, rows, lanes, centred, scale, k, s);
 }
 
 /* A power of two that brings values of size up to `top` near 1; NaN for Inf and NaN. */

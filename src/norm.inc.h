@@ -24,9 +24,10 @@ INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrd
 
 /* ---- rows: the values of a row lie side by side ---- */
 
-/* Values [begin, end) of one row. */
+/* Values [begin, end) of one row. While they are written, what lies `ahead` bytes further on is fetched: the rows whose
+ * statistics come next. */
 INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t begin, ptrdiff_t end,
-                         const N(scales) *s, int row, int affine, int centred, const VEC *scale) {
+                         const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead) {
     VEC hi = V(set1)(s->hi[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]), w = rstd, b = rstd;
     const REAL *weight = task->weight, *bias = task->bias;
     ELEMENT *out = (ELEMENT *)y;
@@ -35,6 +36,7 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
         if (affine & WEIGHT) w = V(load)(weight + i);
         if (affine & BIAS) b = V(load)(bias + i);
         VEC v = N(fetch)(x + i * SIZE, LANES, scale);
+        prefetch(x + i * SIZE + ahead);
         E(store)(out + i, N(transform)(v, hi, rstd, shift, w, b, affine, centred));
     }
     if (i < end) {
@@ -49,7 +51,8 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
 INLINE void N(apply_rows)(const fastln_task *task, const char *x, char *y, const fastln_rows *rows, int count,
                           const N(scales) *s, int affine, int centred) {
     for (int j = 0; j < count; j++)
-        N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, s, j, affine, centred, NULL);
+        N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, s, j, affine, centred, NULL,
+                     count * rows->x_stride);
 }
 
 /* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
@@ -65,27 +68,29 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
     double k = N(power)(tops[0]);
     VEC scale = V(set1)((REAL)k);
     N(scales) s;
-    N(row_moments)(task, x, 0, 1, centred, &scale, &k, &s);
+    N(row_moments)(N(plan_of)(task), x, 0, 1, centred, &scale, &k, &s);
     N(give_stats)(task, rows, i, 1, &k, &s);
-    N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale);
+    N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale, 0);
 }
 
 INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
     int affine = N(affine)(task), group = task->length * SIZE <= GROUPED_ROW ? 4 : 1;
+    N(plan) plan = N(plan_of)(task);
     N(scales) s;
     for (ptrdiff_t i = 0; i < rows->count; i += group) {
         const char *x = rows->x + i * rows->x_stride;
         char *y = rows->y + i * rows->y_stride;
         int n = rows->count - i < group ? (int)(rows->count - i) : group;
-        int fine = N(row_moments)(task, x, rows->x_stride, n, centred, NULL, NULL, &s);
+        int fine = n == 4 ? N(row_moments)(plan, x, rows->x_stride, 4, centred, NULL, NULL, &s)
+                          : N(row_moments)(plan, x, rows->x_stride, n, centred, NULL, NULL, &s);
         N(give_stats)(task, rows, i, n, NULL, &s);
         if (!fine) {
             for (int j = 0; j < n; j++) {
-                if (s.cold[j])
+                if (!s.fine[j])
                     N(cold_row)(task, rows, i + j, centred);
                 else
                     N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, &s, j, affine,
-                                 centred, NULL);
+                                 centred, NULL, 0);
             }
             continue;
         }
@@ -119,7 +124,7 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     if (rest) memcpy(s, pieces + leaves, sizeof *s);
     s[0] = N(tree_top)(&tree, leaves, FASTLN_PIECE, s[0], rest, centred);
     N(scales) found;
-    if (!N(merge_rows)(task, row->x, 0, 1, s, centred, NULL, NULL, &found)) return 0;
+    if (!N(merge_rows)(N(plan_of)(task), row->x, 0, 1, s, centred, NULL, NULL, &found)) return 0;
     N(give_stats)(task, row, 0, 1, NULL, &found);
     *scale = (fastln_scale){found.hi[0], found.rstd[0], found.shift[0]};
     return 1;
@@ -129,7 +134,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_rows *row, const f
                         ptrdiff_t end, int centred) {
     N(scales) s;
     s.hi[0] = (REAL)scale->hi, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
-    N(apply_row)(task, row->x, row->y, begin, end, &s, 0, N(affine)(task), centred, NULL);
+    N(apply_row)(task, row->x, row->y, begin, end, &s, 0, N(affine)(task), centred, NULL, 0);
 }
 
 /* ---- columns: the rows lie side by side, a lane each ---- */
@@ -183,7 +188,7 @@ static int N(tile_moments)(const fastln_task *task, const char *x, int width, in
         double mean[LANES], offset[LANES], squares[LANES];
         V(store)(hi, top.hi), V(store)(lo, top.lo), V(store)(m2, top.m2);
         for (int l = 0; l < LANES; l++) mean[l] = hi[l], offset[l] = lo[l], squares[l] = m2[l];
-        fine &= N(finish)(task, lanes, mean, offset, squares, k ? k[v] : NULL, s + v);
+        fine &= N(finish)(N(plan_of)(task), LANES, lanes, mean, offset, squares, k ? k[v] : NULL, s + v);
     }
     return fine;
 }
@@ -198,7 +203,7 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
         int lanes = N(lanes_in)(width, v);
         REAL tops[LANES], powers[LANES];
         V(store)(tops, N(largest)(V(set1)(0), x + v * LANES * SIZE, task->x_step, task->length, lanes));
-        for (int l = 0; l < LANES; l++) powers[l] = (REAL)(k[v][l] = l < lanes && s[v].cold[l] ? N(power)(tops[l]) : 1);
+        for (int l = 0; l < LANES; l++) powers[l] = (REAL)(k[v][l] = l >= lanes || s[v].fine[l] ? 1 : N(power)(tops[l]));
         scale[v] = V(load)(powers);
     }
     N(tile_moments)(task, x, width, centred, scale, k, s);

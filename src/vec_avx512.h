@@ -41,6 +41,8 @@ static inline f64_vec f64_fill(f64_vec a, int n, double s) {
     return _mm512_mask_mov_pd(_mm512_set1_pd(s), f64_first(n), a);
 }
 
+static inline void prefetch(const char *p) { _mm_prefetch(p, _MM_HINT_T0); } /* any address will do */
+
 /* Loads and stores, one set per dtype. The half types widen to float and round to nearest even. */
 static inline f32_vec f32_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline f32_vec f32_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(f32_first(n), p); }

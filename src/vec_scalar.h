@@ -62,6 +62,8 @@ OPERATIONS(f64, double, fma, fabs)
 #undef VEC
 #undef LANES
 
+static inline void prefetch(const char *p) { (void)p; }
+
 static inline uint32_t bits_of(float a) {
     uint32_t u;
     memcpy(&u, &a, sizeof u);
