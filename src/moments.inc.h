@@ -136,15 +136,16 @@ INLINE N(lanes) N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int
 }
 
 /* The statistics of count >= 1 vectors. */
-static NOINLINE N(lanes) N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred, const VEC *scale) {
+static NOINLINE N(lanes) N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred,
+                                       const VEC *scale) {
     N(tree) tree;
     N(lanes) rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
     ptrdiff_t blocks = count / BLOCK;
     int rest_n = (int)(count % BLOCK);
     tree.depth = 0;
     for (ptrdiff_t i = 0; i < blocks; i++)
-        N(tree_push)(&tree, N(block_of)(x + i * BLOCK * step, step, BLOCK, LANES, centred, scale), i, BLOCK, centred);
-    if (rest_n) rest = N(block_of)(x + blocks * BLOCK * step, step, rest_n, LANES, centred, scale);
+        N(tree_push)(&tree, N(block_of)(x + i * BLOCK * step, step, BLOCK, lanes, centred, scale), i, BLOCK, centred);
+    if (rest_n) rest = N(block_of)(x + blocks * BLOCK * step, step, rest_n, lanes, centred, scale);
     return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
@@ -156,7 +157,7 @@ INLINE N(lanes) N(row_lanes)(const char *x, ptrdiff_t count, int centred, const 
     case 2: return N(block)(x, step, 2, LANES, centred, NULL);
     case 3: return N(block)(x, step, 3, LANES, centred, NULL);
     case 4: return N(block)(x, step, 4, LANES, centred, NULL);
-    default: return N(all_blocks)(x, step, count, centred, scale);
+    default: return N(all_blocks)(x, step, count, LANES, centred, scale);
     }
 }
 
@@ -234,6 +235,54 @@ INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int row
         }
     }
     return N(merge_rows)(plan, x, stride, rows, lanes, centred, scale, k, s);
+}
+
+/* The sum of LANES vectors in the order in which a vec header folds the lanes of one. */
+INLINE VEC N(fold_columns)(VEC a[LANES]) {
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) a[i] = V(add)(a[i], a[i + half]);
+    return a[0];
+}
+
+/* The scales of up to LANES rows that lie side by side, their values `step` apart. Each goes through the arithmetic of
+ * row_moments and merge_rows, to the bit: what is a lane there is a vector here. */
+static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
+                                      const VEC *scale, const double *k, N(scales) *s) {
+    VEC zero = V(set1)(0), full = V(set1)((REAL)plan.full), p = zero, r[LANES], q[LANES];
+    N(lanes) lanes[LANES];
+    for (int l = 0; l < LANES; l++) {
+        lanes[l] = (N(lanes)){zero, zero, zero};
+        if (plan.full)
+            lanes[l] = N(all_blocks)(x + l * step, LANES * step, plan.full, used, centred, scale);
+        else if (centred)
+            lanes[l].hi = N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
+        r[l] = lanes[l].hi;
+    }
+    if (centred) p = V(mul)(N(fold_columns)(r), V(set1)((REAL)1 / LANES));
+    for (int l = 0; l < LANES; l++) {
+        r[l] = zero, q[l] = lanes[l].m2;
+        if (centred) {
+            VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
+            r[l] = V(mul)(full, d);
+            q[l] = V(fma)(r[l], d, q[l]);
+        }
+        if (plan.tail) {
+            VEC e = zero;
+            if (l < plan.tail) e = V(sub)(N(fetch)(x + (plan.full * LANES + l) * step, used, scale), p);
+            r[l] = V(add)(r[l], e);
+            q[l] = V(fma)(e, e, q[l]);
+        }
+    }
+    REAL means[LANES], sums[LANES], squares[LANES];
+    double mean[LANES], offset[LANES], m2[LANES];
+    V(store)(means, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
+    for (int l = 0; l < LANES; l++) {
+        double sum = centred ? sums[l] : 0;
+        mean[l] = means[l];
+        offset[l] = sum * plan.inverse;
+        m2[l] = squares[l] - sum * offset[l];
+    }
+    return N(finish)(plan, LANES, used, mean, offset, m2, k, s);
 }
 
 /* A power of two that brings values of size up to `top` near 1; NaN for Inf and NaN. */

@@ -106,7 +106,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
 /* ---- a huge row, in pieces ---- */
 
 INLINE void N(do_piece)(const char *x, ptrdiff_t begin, ptrdiff_t end, fastln_piece *piece, int centred) {
-    N(lanes) s = N(all_blocks)(x + begin * LANES * SIZE, LANES * SIZE, end - begin, centred, NULL);
+    N(lanes) s = N(all_blocks)(x + begin * LANES * SIZE, LANES * SIZE, end - begin, LANES, centred, NULL);
     memcpy(piece, &s, sizeof s);
 }
 
@@ -165,31 +165,13 @@ INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int w
     }
 }
 
-/* The scales of the tile's vectors; a block of each after the other, so memory is read in order. */
-static int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
+INLINE int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
                            double (*k)[LANES], N(scales) *s) {
-    N(tree) trees[TILE];
-    int vectors = (width + LANES - 1) / LANES, fine = 1;
-    ptrdiff_t step = task->x_step, blocks = task->length / BLOCK;
-    int rest_n = (int)(task->length % BLOCK);
-    for (int v = 0; v < vectors; v++) trees[v].depth = 0;
-    for (ptrdiff_t i = 0; i < blocks; i++)
-        for (int v = 0; v < vectors; v++)
-            N(tree_push)(&trees[v], N(block_of)(x + i * BLOCK * step + v * LANES * SIZE, step, BLOCK,
-                                                N(lanes_in)(width, v), centred, scale ? scale + v : NULL), i, BLOCK, centred);
-    for (int v = 0; v < vectors; v++) {
-        int lanes = N(lanes_in)(width, v);
-        N(lanes) top = {V(set1)(0), V(set1)(0), V(set1)(0)};
-        if (rest_n)
-            top = N(block_of)(x + blocks * BLOCK * step + v * LANES * SIZE, step, rest_n, lanes, centred,
-                              scale ? scale + v : NULL);
-        top = N(tree_top)(&trees[v], blocks, BLOCK, top, rest_n, centred);
-        REAL hi[LANES], lo[LANES], m2[LANES];
-        double mean[LANES], offset[LANES], squares[LANES];
-        V(store)(hi, top.hi), V(store)(lo, top.lo), V(store)(m2, top.m2);
-        for (int l = 0; l < LANES; l++) mean[l] = hi[l], offset[l] = lo[l], squares[l] = m2[l];
-        fine &= N(finish)(N(plan_of)(task), LANES, lanes, mean, offset, squares, k ? k[v] : NULL, s + v);
-    }
+    N(plan) plan = N(plan_of)(task);
+    int fine = 1;
+    for (int v = 0; v * LANES < width; v++)
+        fine &= N(column_moments)(plan, x + v * LANES * SIZE, task->x_step, N(lanes_in)(width, v), centred,
+                                  scale ? scale + v : NULL, k ? k[v] : NULL, s + v);
     return fine;
 }
 
