@@ -135,7 +135,7 @@ INLINE N(lanes) N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int
     return k == BLOCK ? N(whole_block)(x, step, centred) : N(part_block)(x, step, k, centred);
 }
 
-/* The statistics of count >= 1 vectors. */
+/* The statistics of more than one block. */
 static NOINLINE N(lanes) N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred,
                                        const VEC *scale) {
     N(tree) tree;
@@ -149,6 +149,12 @@ static NOINLINE N(lanes) N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t 
     return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
+/* The statistics of count >= 1 vectors. */
+INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
+    if (count <= BLOCK) return N(block_of)(x, step, (int)count, lanes, centred, scale);
+    return N(all_blocks)(x, step, count, lanes, centred, scale);
+}
+
 /* The same for a row. Of a short one everything stays in registers. */
 INLINE N(lanes) N(row_lanes)(const char *x, ptrdiff_t count, int centred, const VEC *scale) {
     ptrdiff_t step = LANES * SIZE;
@@ -157,18 +163,18 @@ INLINE N(lanes) N(row_lanes)(const char *x, ptrdiff_t count, int centred, const 
     case 2: return N(block)(x, step, 2, LANES, centred, NULL);
     case 3: return N(block)(x, step, 3, LANES, centred, NULL);
     case 4: return N(block)(x, step, 4, LANES, centred, NULL);
-    default: return N(all_blocks)(x, step, count, LANES, centred, scale);
+    default: return N(vectors)(x, step, count, LANES, centred, scale);
     }
 }
 
-/* From mean = p + d and the summed squares, the scales of n rows or lanes, of which `used` count. k: what x was
- * multiplied with, or NULL. Returns whether all are fine. Plain loops of constant length: compilers make vectors of them. */
-INLINE int N(finish)(N(plan) plan, int n, int used, const double *p, const double *d, const double *m2, const double *k,
-                     N(scales) *s) {
+/* From mean = p + d and the summed squares, the scales of n rows or lanes, of which `used` count. Returns whether they
+ * are fine. Plain loops of constant length: compilers make vectors of them. */
+INLINE int N(finish)(int n, int used, double inverse, const double *p, const double *d, const double *m2,
+                     const double *eps, N(scales) *s) {
     double var[LANES];
     int fine = 1;
     if (used > n) used = n; /* so the compiler sees that every var it reads is set */
-    for (int i = 0; i < n; i++) var[i] = m2[i] * plan.inverse + (k ? plan.eps * k[i] * k[i] : plan.eps);
+    for (int i = 0; i < n; i++) var[i] = m2[i] * inverse + eps[i];
     for (int i = 0; i < n; i++) {
         double mean = p[i] + d[i], back = mean - p[i], error = (p[i] - (mean - back)) + (d[i] - back);
         double rstd = 1 / sqrt(var[i]);
@@ -179,16 +185,16 @@ INLINE int N(finish)(N(plan) plan, int n, int used, const double *p, const doubl
     }
     for (int i = 0; i < used; i++) {
         fine &= s->fine[i] = var[i] >= SMALL_VARIANCE && var[i] <= DBL_MAX;
-        if (k && var[i] == 0) s->rstd[i] = s->shift[i] = 0; /* no spread, no eps: y = 0 */
+        if (var[i] == 0) s->rstd[i] = s->shift[i] = 0; /* no spread, no eps: y = 0 */
     }
     return fine;
 }
 
 /* Merges the lanes of rows 0 .. rows-1, at most 4 (the rest of `lanes` is zero), each with its tail. */
 INLINE int N(merge_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, const N(lanes) lanes[4], int centred,
-                         const VEC *scale, const double *k, N(scales) *s) {
+                         const VEC *scale, N(scales) *s) {
     REAL p[4] = {0, 0, 0, 0}, r[4] = {0, 0, 0, 0}, q[4];
-    double mean[4], offset[4], m2[4];
+    double mean[4], offset[4], m2[4], eps[4];
     VEC rv[4], qv[4], full = V(set1)((REAL)plan.full);
     if (centred) V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
     UNROLL4 for (int j = 0; j < 4; j++) {
@@ -215,13 +221,14 @@ INLINE int N(merge_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
         mean[j] = p[j];
         offset[j] = r[j] * plan.inverse;
         m2[j] = q[j] - r[j] * offset[j];
+        eps[j] = plan.eps;
     }
-    return N(finish)(plan, 4, rows, mean, offset, m2, k, s);
+    return N(finish)(4, rows, plan.inverse, mean, offset, m2, eps, s);
 }
 
 /* The scales of up to 4 rows. */
 INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, const VEC *scale,
-                          const double *k, N(scales) *s) {
+                          N(scales) *s) {
     VEC zero = V(set1)(0);
     N(lanes) lanes[4];
     UNROLL4 for (int j = 0; j < 4; j++) {
@@ -234,7 +241,7 @@ INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int row
             lanes[j].hi = V(fill)(v, plan.tail, first[0]);
         }
     }
-    return N(merge_rows)(plan, x, stride, rows, lanes, centred, scale, k, s);
+    return N(merge_rows)(plan, x, stride, rows, lanes, centred, scale, s);
 }
 
 /* The sum of LANES vectors in the order in which a vec header folds the lanes of one. */
@@ -250,39 +257,45 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
                                       const VEC *scale, const double *k, N(scales) *s) {
     VEC zero = V(set1)(0), full = V(set1)((REAL)plan.full), p = zero, r[LANES], q[LANES];
     N(lanes) lanes[LANES];
-    for (int l = 0; l < LANES; l++) {
-        lanes[l] = (N(lanes)){zero, zero, zero};
-        if (plan.full)
-            lanes[l] = N(all_blocks)(x + l * step, LANES * step, plan.full, used, centred, scale);
-        else if (centred)
-            lanes[l].hi = N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
-        r[l] = lanes[l].hi;
-    }
-    if (centred) p = V(mul)(N(fold_columns)(r), V(set1)((REAL)1 / LANES));
-    for (int l = 0; l < LANES; l++) {
-        r[l] = zero, q[l] = lanes[l].m2;
-        if (centred) {
-            VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
-            r[l] = V(mul)(full, d);
-            q[l] = V(fma)(r[l], d, q[l]);
+    const char *tail = x + plan.full * LANES * step;
+    if (plan.full)
+        for (int l = 0; l < LANES; l++) lanes[l] = N(vectors)(x + l * step, LANES * step, plan.full, used, centred, scale);
+    if (centred) {
+        for (int l = 0; l < LANES; l++) {
+            if (plan.full)
+                r[l] = lanes[l].hi;
+            else
+                r[l] = N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
         }
-        if (plan.tail) {
-            VEC e = zero;
-            if (l < plan.tail) e = V(sub)(N(fetch)(x + (plan.full * LANES + l) * step, used, scale), p);
-            r[l] = V(add)(r[l], e);
-            q[l] = V(fma)(e, e, q[l]);
-        }
+        p = V(mul)(N(fold_columns)(r), V(set1)((REAL)1 / LANES));
     }
+    for (int l = 0; l < LANES; l++) {
+        r[l] = q[l] = zero;
+        if (!plan.full) continue;
+        q[l] = lanes[l].m2;
+        if (!centred) continue;
+        VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
+        r[l] = V(mul)(full, d);
+        q[l] = V(fma)(r[l], d, q[l]);
+    }
+    for (int l = 0; l < plan.tail; l++) {
+        VEC e = V(sub)(N(fetch)(tail + l * step, used, scale), p);
+        r[l] = V(add)(r[l], e);
+        q[l] = V(fma)(e, e, q[l]);
+    }
+    for (int l = plan.tail; l < LANES && plan.tail; l++) r[l] = V(add)(r[l], zero); /* makes 0 of -0, as there */
     REAL means[LANES], sums[LANES], squares[LANES];
-    double mean[LANES], offset[LANES], m2[LANES];
+    double mean[LANES], offset[LANES], m2[LANES], eps[LANES];
     V(store)(means, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
     for (int l = 0; l < LANES; l++) {
         double sum = centred ? sums[l] : 0;
         mean[l] = means[l];
         offset[l] = sum * plan.inverse;
         m2[l] = squares[l] - sum * offset[l];
+        eps[l] = plan.eps;
     }
-    return N(finish)(plan, LANES, used, mean, offset, m2, k, s);
+    for (int l = 0; l < LANES && k; l++) eps[l] = eps[l] * k[l] * k[l];
+    return N(finish)(LANES, used, plan.inverse, mean, offset, m2, eps, s);
 }
 
 /* A power of two that brings values of size up to `top` near 1; NaN for Inf and NaN. */

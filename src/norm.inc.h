@@ -67,8 +67,10 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
         if (!(tops[lane] <= tops[0])) tops[0] = tops[lane] + 0 * tops[0]; /* a NaN stays */
     double k = N(power)(tops[0]);
     VEC scale = V(set1)((REAL)k);
+    N(plan) plan = N(plan_of)(task);
     N(scales) s;
-    N(row_moments)(N(plan_of)(task), x, 0, 1, centred, &scale, &k, &s);
+    plan.eps = plan.eps * k * k; /* in this order: k * k may overflow */
+    N(row_moments)(plan, x, 0, 1, centred, &scale, &s);
     N(give_stats)(task, rows, i, 1, &k, &s);
     N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale, 0);
 }
@@ -81,8 +83,8 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
         const char *x = rows->x + i * rows->x_stride;
         char *y = rows->y + i * rows->y_stride;
         int n = rows->count - i < group ? (int)(rows->count - i) : group;
-        int fine = n == 4 ? N(row_moments)(plan, x, rows->x_stride, 4, centred, NULL, NULL, &s)
-                          : N(row_moments)(plan, x, rows->x_stride, n, centred, NULL, NULL, &s);
+        int fine = n == 4 ? N(row_moments)(plan, x, rows->x_stride, 4, centred, NULL, &s)
+                          : N(row_moments)(plan, x, rows->x_stride, n, centred, NULL, &s);
         N(give_stats)(task, rows, i, n, NULL, &s);
         if (!fine) {
             for (int j = 0; j < n; j++) {
@@ -106,7 +108,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
 /* ---- a huge row, in pieces ---- */
 
 INLINE void N(do_piece)(const char *x, ptrdiff_t begin, ptrdiff_t end, fastln_piece *piece, int centred) {
-    N(lanes) s = N(all_blocks)(x + begin * LANES * SIZE, LANES * SIZE, end - begin, LANES, centred, NULL);
+    N(lanes) s = N(vectors)(x + begin * LANES * SIZE, LANES * SIZE, end - begin, LANES, centred, NULL);
     memcpy(piece, &s, sizeof s);
 }
 
@@ -124,7 +126,7 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     if (rest) memcpy(s, pieces + leaves, sizeof *s);
     s[0] = N(tree_top)(&tree, leaves, FASTLN_PIECE, s[0], rest, centred);
     N(scales) found;
-    if (!N(merge_rows)(N(plan_of)(task), row->x, 0, 1, s, centred, NULL, NULL, &found)) return 0;
+    if (!N(merge_rows)(N(plan_of)(task), row->x, 0, 1, s, centred, NULL, &found)) return 0;
     N(give_stats)(task, row, 0, 1, NULL, &found);
     *scale = (fastln_scale){found.hi[0], found.rstd[0], found.shift[0]};
     return 1;
@@ -148,14 +150,21 @@ INLINE VEC N(apply_lanes)(const char *x, int lanes, const N(scales) *s, VEC w, V
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
-/* One value of every row of a tile after the other, so memory is written in order. */
-INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int width, const N(scales) *s, int affine,
-                          int centred, const VEC *scale) {
+/* The values of a tile reach over as many pages as a row is long, which no processor foresees. */
+INLINE void N(prefetch_tile_row)(const char *x, int width) {
+    for (int at = 0; at < width * SIZE; at += 64) prefetch(x + at);
+}
+
+/* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is
+ * fetched, `next` columns wide. */
+INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int width, int next, const N(scales) *s,
+                          int affine, int centred, const VEC *scale) {
     int full = width / LANES, tail = width % LANES;
     VEC w = V(set1)(0), b = w;
     for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
         if (affine & WEIGHT) w = V(set1)(((const REAL *)task->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)task->bias)[i]);
+        N(prefetch_tile_row)(x + width * SIZE, next);
         for (int v = 0; v < full; v++)
             E(store)((ELEMENT *)y + v * LANES, N(apply_lanes)(x + v * LANES * SIZE, LANES, s + v, w, b, affine, centred,
                                                               scale ? scale + v : NULL));
@@ -191,15 +200,19 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
     N(tile_moments)(task, x, width, centred, scale, k, s);
     for (int v = 0; v * LANES < width; v++)
         N(give_stats)(task, rows, first + v * LANES, N(lanes_in)(width, v), k[v], s + v);
-    N(apply_tile)(task, x, rows->y + first * SIZE, width, s, N(affine)(task), centred, scale);
+    N(apply_tile)(task, x, rows->y + first * SIZE, width, 0, s, N(affine)(task), centred, scale);
 }
+
+INLINE int N(tile_width)(ptrdiff_t left) { return left < TILE * LANES ? (int)left : TILE * LANES; }
 
 INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
     N(scales) s[TILE];
+    for (ptrdiff_t i = 0; i < task->length; i++)
+        N(prefetch_tile_row)(rows->x + i * task->x_step, N(tile_width)(rows->count));
     for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
         const char *x = rows->x + i * SIZE;
         char *y = rows->y + i * SIZE;
-        int width = rows->count - i < TILE * LANES ? (int)(rows->count - i) : TILE * LANES;
+        int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width);
         if (!N(tile_moments)(task, x, width, centred, NULL, NULL, s)) {
             N(cold_tile)(task, rows, i, width, s, centred);
             continue;
@@ -207,10 +220,10 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
         for (int v = 0; v * LANES < width; v++)
             N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), NULL, s + v);
         switch (N(affine)(task)) {
-        case 0: N(apply_tile)(task, x, y, width, s, 0, centred, NULL); break;
-        case WEIGHT: N(apply_tile)(task, x, y, width, s, WEIGHT, centred, NULL); break;
-        case BIAS: N(apply_tile)(task, x, y, width, s, BIAS, centred, NULL); break;
-        default: N(apply_tile)(task, x, y, width, s, WEIGHT | BIAS, centred, NULL);
+        case 0: N(apply_tile)(task, x, y, width, next, s, 0, centred, NULL); break;
+        case WEIGHT: N(apply_tile)(task, x, y, width, next, s, WEIGHT, centred, NULL); break;
+        case BIAS: N(apply_tile)(task, x, y, width, next, s, BIAS, centred, NULL); break;
+        default: N(apply_tile)(task, x, y, width, next, s, WEIGHT | BIAS, centred, NULL);
         }
     }
 }
