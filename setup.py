@@ -1,6 +1,8 @@
 """Which source file gets which compiler flags, and nothing else; the rest is in pyproject.toml."""
 
+import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -9,12 +11,20 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
-SOURCES = sorted(map(str, Path("src").glob("*.c")))
-HEADERS = sorted(map(str, Path("src").glob("*.h")))
+SOURCES = sorted(path.as_posix() for path in Path("src").glob("*.c"))
+HEADERS = sorted(path.as_posix() for path in Path("src").glob("*.h"))
 
 # One instruction set per file: the others, the Python modules among them, run on every machine. No contraction and no
 # fast-math, because every instruction set must give the same bits.
-UNIX = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+UNIX = [
+    "-std=c11",
+    "-O2",
+    "-ftree-vectorize",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+]
 UNIX_OWN = {
     "isa_avx2": ["-mavx2", "-mfma", "-mf16c"],
     "isa_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c"],
@@ -34,20 +44,23 @@ class build_kernels(build_ext):
     def add_kernels(self, ext):
         msvc = self.compiler.compiler_type == "msvc"
         common, own = (MSVC, MSVC_OWN) if msvc else (UNIX, UNIX_OWN)
-        for source in SOURCES:
-            name = Path(source).stem
-            flags = own.get(name, [])
+
+        def make(source):
+            flags = own.get(Path(source).stem, [])
             if flags and not self.accepts(flags):
-                print(f"fastln: the compiler does not accept {' '.join(flags)}; {source} is built without what needs it")
+                print(f"fastln: the compiler does not know {' '.join(flags)}: {source} is built without it")
                 flags = []
-            if name == "parallel" and not msvc:
-                ext.extra_link_args += flags
             [target] = self.compiler.object_filenames([source], output_dir=self.build_temp)
             if self.force or newer_group([source, *HEADERS, __file__], target):
                 self.compiler.compile([source], output_dir=self.build_temp, extra_postargs=common + flags)
-            ext.extra_objects.append(target)
+            return target, flags
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            made = dict(zip(SOURCES, pool.map(make, SOURCES), strict=True))
+        ext.extra_objects += [target for target, _ in made.values()]
         if not msvc:
             ext.libraries.append("m")
+            ext.extra_link_args += made["src/parallel.c"][1]
 
     def accepts(self, flags):
         """Whether the compiler makes a library with them; the linker must know -fopenmp, too."""

@@ -9,8 +9,8 @@ __version__ = "0.1.0"
 
 try:
     from fastln._core import get_num_threads, layer_norm, num_threads, rms_norm, set_num_threads
-except ModuleNotFoundError as error:
-    if error.name != "fastln._core":
+except ModuleNotFoundError as _error:
+    if _error.name != "fastln._core":
         raise
     raise ImportError(
         f"fastln was imported from {__path__[0]!r}, which has no compiled modules; it looks like the source code. "

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, overload
 
+import fastln
 from fastln import _core
 
 
@@ -22,14 +23,12 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
     ValueError
         If `mode` is another.
     """
-    from fastln import __version__
-
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode: expected 'stdout' or 'dicts', got {mode!r}")
     build = _core._build()
     isas = _core._isas()
-    config = {
-        "Build": {"version": __version__, "compiler": build["compiler"]},
+    config: dict[str, dict[str, Any]] = {
+        "Build": {"version": fastln.__version__, "compiler": build["compiler"]},
         "SIMD": {
             "compiled": [name for name, compiled, _ in isas if compiled],
             "supported": [name for name, _, supported in isas if supported],

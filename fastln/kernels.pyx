@@ -1,11 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True, autotestdict=False
 """The kernels through typed memoryviews, one function per operation and dtype.
 
-For Cython code without the GIL, by ``from fastln.kernels cimport layer_norm_f32``, and for Python. x and out have two
-dimensions and are normalized over the second, which must be contiguous; rows may lie at any distance. The half types
-are passed as their bits (``array.view(numpy.uint16)``), with weight and bias in float32. weight and bias may be None,
-out may be x; out must not overlap an argument in any other way.
+For Cython code without the GIL, by ``from fastln.kernels cimport layer_norm_f32``, and for Python. x and out are
+C-contiguous, have two dimensions, and are normalized over the second. The half types are passed as their bits
+(``array.view(numpy.uint16)``), with weight and bias in float32. weight and bias may be None, out may be x; out must not
+overlap an argument in any other way.
 
 Checked are None, shapes, alignment and eps (ValueError); nothing is converted, copied or allocated. The GIL is neither
 needed nor released.
@@ -48,10 +48,7 @@ cdef int normalize(fastln_operation operation, fastln_dtype dtype, values x, fac
     task.y = <void *>&out[0, 0]
     task.weight = NULL if weight is None else &weight[0]
     task.bias = NULL if bias is None or operation == FASTLN_rms_norm else &bias[0]
-    task.x_step = task.y_step = sizeof(x[0, 0])
-    task.x_strides[0] = x.strides[0]
-    task.y_strides[0] = out.strides[0]
-    if (<uintptr_t>task.x | <uintptr_t>task.y | task.x_strides[0] | task.y_strides[0]) % task.x_step:
+    if (<uintptr_t>task.x | <uintptr_t>task.y) % sizeof(x[0, 0]):
         return refuse("x and out: expected aligned arrays")
     if (<uintptr_t>task.weight | <uintptr_t>task.bias) % sizeof(weight[0]):
         return refuse("weight and bias: expected aligned arrays")
@@ -62,8 +59,10 @@ cdef int normalize(fastln_operation operation, fastln_dtype dtype, values x, fac
     task.mean = task.rstd = NULL
     task.eps = eps
     task.length = x.shape[1]
+    task.x_step = task.y_step = sizeof(x[0, 0])
     task.ndim = 1
     task.shape[0] = x.shape[0]
+    task.x_strides[0] = task.y_strides[0] = task.length * task.x_step
     run(&task)
     return 0
 

@@ -22,7 +22,8 @@
 typedef struct { VEC hi, lo, m2; } N(lanes);   /* per lane: mean = hi + lo; m2 = sum of squared deviations from it */
 typedef struct { N(lanes) left[MAX_DEPTH]; int depth; } N(tree);
 typedef struct {                               /* what the second walk needs, per row or lane */
-    REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift */
+    REAL mean[LANES];
+    REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift; hi is near the mean */
     int fine[LANES];                           /* or not: overflow or underflow on the way; again, scaled */
 } N(scales);
 
@@ -169,19 +170,18 @@ INLINE N(lanes) N(row_lanes)(const char *x, ptrdiff_t count, int centred, const 
 
 /* From mean = p + d and the summed squares, the scales of n rows or lanes, of which `used` count. Returns whether they
  * are fine. Plain loops of constant length: compilers make vectors of them. */
-INLINE int N(finish)(int n, int used, double inverse, const double *p, const double *d, const double *m2,
+INLINE int N(finish)(int n, int used, double inverse, const REAL *p, const double *d, const double *m2,
                      const double *eps, N(scales) *s) {
     double var[LANES];
     int fine = 1;
     if (used > n) used = n; /* so the compiler sees that every var it reads is set */
     for (int i = 0; i < n; i++) var[i] = m2[i] * inverse + eps[i];
     for (int i = 0; i < n; i++) {
-        double mean = p[i] + d[i], back = mean - p[i], error = (p[i] - (mean - back)) + (d[i] - back);
         double rstd = 1 / sqrt(var[i]);
-        REAL hi = (REAL)mean;
-        s->hi[i] = hi;
+        s->mean[i] = (REAL)(p[i] + d[i]);
+        s->hi[i] = p[i];
         s->rstd[i] = (REAL)rstd;
-        s->shift[i] = (REAL)(-(mean - hi + error) * rstd);
+        s->shift[i] = (REAL)(-d[i] * rstd);
     }
     for (int i = 0; i < used; i++) {
         fine &= s->fine[i] = var[i] >= SMALL_VARIANCE && var[i] <= DBL_MAX;
@@ -194,7 +194,7 @@ INLINE int N(finish)(int n, int used, double inverse, const double *p, const dou
 INLINE int N(merge_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, const N(lanes) lanes[4], int centred,
                          const VEC *scale, N(scales) *s) {
     REAL p[4] = {0, 0, 0, 0}, r[4] = {0, 0, 0, 0}, q[4];
-    double mean[4], offset[4], m2[4], eps[4];
+    double offset[4], m2[4], eps[4];
     VEC rv[4], qv[4], full = V(set1)((REAL)plan.full);
     if (centred) V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
     UNROLL4 for (int j = 0; j < 4; j++) {
@@ -218,12 +218,11 @@ INLINE int N(merge_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
     if (centred) V(fold4)(rv[0], rv[1], rv[2], rv[3], r);
     V(fold4)(qv[0], qv[1], qv[2], qv[3], q);
     for (int j = 0; j < 4; j++) {
-        mean[j] = p[j];
         offset[j] = r[j] * plan.inverse;
         m2[j] = q[j] - r[j] * offset[j];
         eps[j] = plan.eps;
     }
-    return N(finish)(4, rows, plan.inverse, mean, offset, m2, eps, s);
+    return N(finish)(4, rows, plan.inverse, p, offset, m2, eps, s);
 }
 
 /* The scales of up to 4 rows. */
@@ -285,17 +284,16 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
     }
     for (int l = plan.tail; l < LANES && plan.tail; l++) r[l] = V(add)(r[l], zero); /* makes 0 of -0, as there */
     REAL means[LANES], sums[LANES], squares[LANES];
-    double mean[LANES], offset[LANES], m2[LANES], eps[LANES];
+    double offset[LANES], m2[LANES], eps[LANES];
     V(store)(means, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
     for (int l = 0; l < LANES; l++) {
         double sum = centred ? sums[l] : 0;
-        mean[l] = means[l];
         offset[l] = sum * plan.inverse;
         m2[l] = squares[l] - sum * offset[l];
         eps[l] = plan.eps;
     }
     for (int l = 0; l < LANES && k; l++) eps[l] = eps[l] * k[l] * k[l];
-    return N(finish)(LANES, used, plan.inverse, mean, offset, m2, eps, s);
+    return N(finish)(LANES, used, plan.inverse, means, offset, m2, eps, s);
 }
 
 /* A power of two that brings values of size up to `top` near 1; NaN for Inf and NaN. */

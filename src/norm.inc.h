@@ -16,7 +16,7 @@ INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrd
     for (int j = 0; j < count && (rows->mean || rows->rstd); j++) {
         double scale = k ? k[j] : 1;
         REAL rstd = s->rstd[j] == 0 && task->eps == 0 ? (REAL)INFINITY : (REAL)(s->rstd[j] * scale);
-        if (rows->mean) ((REAL *)rows->mean)[first + j] = (REAL)(s->hi[j] / scale);
+        if (rows->mean) ((REAL *)rows->mean)[first + j] = (REAL)(s->mean[j] / scale);
         if (rows->rstd) ((REAL *)rows->rstd)[first + j] = rstd;
     }
     for (int j = 0; j < count && !task->subtract_mean; j++) s->hi[j] = s->shift[j] = 0;

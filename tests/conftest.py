@@ -19,7 +19,6 @@ def leads_to_checkout(entry):
 sys.path[:] = [entry for entry in sys.path if not leads_to_checkout(entry)]
 
 import fastln  # noqa: E402
-
 import isas  # noqa: E402
 
 if Path(fastln.__file__).resolve().parent == ROOT / "fastln":

@@ -1,9 +1,9 @@
 """The exact results that fastln is measured against. Knows nothing of fastln.
 
-The formulas are written once, over numbers of about twice the precision of what they judge: float64 for the formats that
-compute in float32, and for float64 `Pair`, a number of 106 bits made of two doubles, whose operations are error-free
-transformations on whole arrays. Three things keep the error near 2^-45, or 2^-95, whatever the data (test_oracle.py
-compares with rational numbers):
+The formulas are written once, over numbers of about twice the precision of what they judge: float64 for the formats
+that compute in float32, and for float64 `Pair`, a number of 106 bits made of two doubles, whose operations are
+error-free transformations on whole arrays. Three things keep the error near 2^-45, or 2^-95, whatever the data
+(test_oracle.py compares with rational numbers):
 
 - rows are scaled by powers of two, so that nothing overflows and no square underflows;
 - the row's first value is subtracted first, so that a mean far away costs no bits;
@@ -191,15 +191,16 @@ def normalize(m, eps, subtract_mean=True):
         t = ldexp(m.deviation, m.deviation_exponent - common) * rstd
     else:
         t = ldexp(m.x * rstd, m.x_exponent - common)
-    rstd = ldexp(rstd, -common)
+    rstd = where(degenerate, like(rstd, np.full(common.shape, np.inf)), ldexp(rstd, -common))
     sigma = np.ldexp(np.sqrt(high(m.variance)), m.deviation_exponent)
-    return Exact(t, ldexp(m.mean, m.x_exponent), where(degenerate, like(rstd, np.full(common.shape, np.inf)), rstd), sigma)
+    return Exact(t, ldexp(m.mean, m.x_exponent), rstd, sigma)
 
 
 def affine(t, weight=None, bias=None):
     """t * weight + bias, of vectors that float64 holds exactly."""
-    if weight is not None:
-        t = t * like(t, weight.astype(np.float64))
-    if bias is not None:
-        t = t + like(t, bias.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # what is infinite times 0
+        if weight is not None:
+            t = t * like(t, weight.astype(np.float64))
+        if bias is not None:
+            t = t + like(t, bias.astype(np.float64))
     return t

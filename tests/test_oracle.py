@@ -29,8 +29,8 @@ def as_mpf(fraction):
 
 
 def as_fraction(number, index):
-    high, low = (float(np.broadcast_to(part, number.shape)[index]) for part in (oracle.high(number), oracle.low(number)))
-    return Fraction(high) + Fraction(low)
+    parts = (np.broadcast_to(part, number.shape) for part in (oracle.high(number), oracle.low(number)))
+    return sum(Fraction(float(part[index])) for part in parts)
 
 
 def assert_close(number, index, exact, least=0):
@@ -118,7 +118,9 @@ def test_families_stay_within_the_contract(fmt):
 def test_the_check_accepts_4_units_and_no_more(fmt, affine):
     x = vectors.generator(fmt, 64).standard_normal((8, 64)).astype(fmt.dtype) * 3
     t = oracle.normalize(oracle.moments(x), 1e-5).t
-    weight, bias = (p if used else None for p, used in zip(vectors.parameters(fmt, 64), vectors.AFFINE[affine]))
+    weight, bias = (
+        p if used else None for p, used in zip(vectors.parameters(fmt, 64), vectors.AFFINE[affine], strict=True)
+    )
     for units, holds in ((3.4, True), (-3.4, True), (5.1, False), (-5.1, False)):
         wrong = t + oracle.like(t, units * fmt.unit * np.maximum(1, np.abs(oracle.high(t))))
         y = oracle.high(oracle.affine(wrong, weight, bias)).astype(fmt.dtype)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from processes import HERE, compile_c, output, python, run
+from processes import HERE, SOURCES, compile_c, output, python, run
 
 import fastln
 
@@ -20,9 +20,8 @@ GET = "import fastln; print(fastln.get_num_threads())"
 
 @pytest.fixture(autouse=True)
 def default_threads():
-    before = fastln.get_num_threads()
-    yield
-    fastln.set_num_threads(before)
+    with fastln.num_threads(fastln.get_num_threads()):
+        yield
 
 
 # --- The default -----------------------------------------------------------------------------------------------------
@@ -221,7 +220,6 @@ def test_context_restores_the_default():
         import fastln, os
         with fastln.num_threads(7):
             pass
-        before = fastln.get_num_threads()
         if os.fork() == 0:
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
             os._exit(fastln.get_num_threads())
@@ -294,6 +292,12 @@ def test_many_python_threads():
 
     with fastln.num_threads(2), ThreadPoolExecutor(8) as pool:
         assert list(pool.map(body, range(8))) == 8 * [[]]
+
+
+@needs_openmp
+def test_one_region_at_a_time(tmp_path):
+    program = compile_c(tmp_path / "regions", HERE / "c" / "regions.c", SOURCES / "parallel.c", flags=["-fopenmp"])
+    output([program])
 
 
 def test_setting_while_others_compute():

@@ -4,8 +4,10 @@ a vectorized loop changes its path. Everything is deterministic.
 Knows nothing of fastln but the order of its lists (src/fastln.h), for the files that the C driver reads.
 """
 
+import struct
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -242,13 +244,13 @@ def heavy_tails(rng, n, fmt):
     return rng.standard_cauchy(n) ** 3
 
 
-CONSTANTS = [0.0, -0.0, 0.1, -1 / 3, 1.0, 1e4, 65504.0, 1e-7, 1e30, -1e30, 1e-30, 1e-42, 1e-45, 3.3e38, 1e300, 1e-310, 5e-324]
+CONSTANTS = [0.0, -0.0, 0.1, -1 / 3, 1.0, 1e4, 65504.0, 1e-7, 1e30, -1e30, 1e-30, 1e-42, 1e-45, 3.3e38, 1e300, 1e-310]
 
 
 def constants(fmt):
-    """The constants that the format can hold, rounded to it."""
-    values = np.array([c for c in CONSTANTS if abs(c) <= fmt.max]).astype(fmt.dtype)
-    return np.array([v for v, c in zip(values, CONSTANTS) if v != 0 or c == 0], fmt.dtype)
+    """The constants that the format can hold, rounded to it; also its smallest and its largest number."""
+    held = [c for c in CONSTANTS if c == 0 or fmt.smallest <= abs(c) <= fmt.max]
+    return np.array([*held, fmt.smallest, -fmt.max]).astype(fmt.dtype)
 
 
 def generator(fmt, n, salt=0):
@@ -264,13 +266,19 @@ def families_of(n, count=None, salt=0):
 
 def rows(fmt, n, count=None, salt=0):
     """(count, n): a row of each of families_of(n, count, salt)."""
+    return (_rows if n < 5000 else _rows.__wrapped__)(fmt, n, count, salt).copy()
+
+
+@lru_cache(maxsize=500)
+def _rows(fmt, n, count, salt):
     families = [FAMILIES[name] for name in families_of(n, count, salt)]
     return np.stack([fmt.cast(f(generator(fmt, n, 1000 * salt + i), n, fmt)) for i, f in enumerate(families)])
 
 
-def parameters(fmt, n, salt=0):
-    """weight and bias (n,) in the compute type, with zeros, signs and large values among them."""
-    rng = generator(fmt, n, 77 + salt)
+@lru_cache(maxsize=500)
+def parameters(fmt, n):
+    """weight and bias (n,) in the compute type, with zeros, signs and large values among them; not to be written to."""
+    rng = generator(fmt, n, 77)
     weight, bias = rng.standard_normal((2, n)) * np.exp2(rng.integers(-12, 12, (2, n)))
     weight[rng.random(n) < 0.1] = 0
     bias[rng.random(n) < 0.1] = 0
@@ -279,3 +287,75 @@ def parameters(fmt, n, salt=0):
 
 AFFINE = {"plain": (False, False), "weight": (True, False), "bias": (False, True), "weight_bias": (True, True)}
 EPS = [1e-5, 1e-12, 0.0]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Files for the C driver (tests/c/driver.c), one per format. For each case: a header, then x, weight and bias.
+#
+#   7 int64   operation, dtype (both in the order of src/fastln.h), columns, rows, length, affine, subtract_mean
+#   1 double  eps                                                                              (little-endian)
+#
+# columns: 0, x is (rows, length); 1, x is (length, rows). affine: 1 if there is a weight, plus 2 if there is a bias;
+# both have `length` values of the compute type. The driver answers with y, of x's shape and dtype, case after case.
+
+
+@dataclass(frozen=True)
+class Case:
+    fmt: Format
+    operation: str
+    length: int
+    columns: bool
+    affine: tuple
+    eps: float
+    subtract_mean: bool
+
+    @property
+    def x(self):
+        x = rows(self.fmt, self.length, 3 + self.length % 7 if self.length < 3000 else 2)
+        if self.length > 1:
+            x[1, self.length // 2] = np.nan if self.length % 2 else np.inf
+        return np.ascontiguousarray(x.T) if self.columns else x
+
+    @property
+    def weight(self):
+        return parameters(self.fmt, self.length)[0] if self.affine[0] else None
+
+    @property
+    def bias(self):
+        return parameters(self.fmt, self.length)[1] if self.affine[1] else None
+
+    def pack(self):
+        x = self.x
+        header = struct.pack(
+            "<7qd",
+            OPERATIONS.index(self.operation),
+            FORMATS.index(self.fmt),
+            self.columns,
+            x.shape[1 if self.columns else 0],
+            self.length,
+            self.affine[0] + 2 * self.affine[1],
+            self.subtract_mean,
+            self.eps,
+        )
+        return b"".join([header, x.tobytes(), *(p.tobytes() for p in (self.weight, self.bias) if p is not None)])
+
+
+def cases(fmt):
+    """The cases of a format; every combination of options comes up at many lengths."""
+    lengths = [*SHORT, *around_blocks(fmt, (1, 2, 3)), 5000, 5003, 200_003]
+    for i, length in enumerate(lengths):
+        for columns in (False, True) if length < 10_000 else (False,):
+            for j, (form, used) in enumerate(AFFINE.items()):
+                eps = EPS[(i + j) % 3]
+                yield Case(fmt, "layer_norm", length, columns, used, eps, subtract_mean=(i + j) % 4 != 3)
+                if "bias" not in form:
+                    yield Case(fmt, "rms_norm", length, columns, used, eps, subtract_mean=False)
+
+
+def write_vectors(folder):
+    """FORMAT.cases in the folder, for each format. Returns the paths."""
+    paths = {fmt: Path(folder) / f"{fmt}.cases" for fmt in FORMATS}
+    for fmt, path in paths.items():
+        with path.open("wb") as file:
+            file.writelines(case.pack() for case in cases(fmt))
+    return paths

@@ -1,0 +1,69 @@
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Literal, SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__pyx_capi__: dict[str, object]
+
+@overload
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    out: NDArray[Any] | None = None,
+    return_stats: Literal[False] = False,
+    subtract_mean: bool = True,
+) -> NDArray[Any]: ...
+@overload
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    out: NDArray[Any] | None = None,
+    return_stats: Literal[True],
+    subtract_mean: bool = True,
+) -> tuple[NDArray[Any], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]: ...
+@overload
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    eps: float = 1e-6,
+    *,
+    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    out: NDArray[Any] | None = None,
+    return_stats: Literal[False] = False,
+    weight_offset: float = 0.0,
+) -> NDArray[Any]: ...
+@overload
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    eps: float = 1e-6,
+    *,
+    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    out: NDArray[Any] | None = None,
+    return_stats: Literal[True],
+    weight_offset: float = 0.0,
+) -> tuple[NDArray[Any], NDArray[np.floating[Any]]]: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: SupportsIndex) -> None: ...
+
+class num_threads:
+    def __init__(self, n: SupportsIndex) -> None: ...
+    def __enter__(self) -> num_threads: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+def _isas() -> list[tuple[str, bool, bool]]: ...
+def _active_isa() -> str: ...
+def _select_isa(name: str) -> None: ...
+def _build() -> dict[str, str]: ...

@@ -1,0 +1,337 @@
+"""The bits of a row's result depend on its values, its format, its length and the parameters, and on nothing else: not
+on the instruction set, the threads, the other rows, nor on where and how the array lies in memory."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+import fastln
+import isas
+import vectors
+from vectors import AFFINE, FORMATS
+
+every_format = pytest.mark.parametrize("fmt", FORMATS, ids=str)
+OPERATIONS = ("layer_norm", "keep_mean", "rms_norm")
+LENGTHS = [1, 2, 3, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 255, 256, 257, 300, 768, 1000, 1025, 4099]
+
+
+def bits(a):
+    """The bits as integers; all NaNs are one."""
+    a = np.ascontiguousarray(a)
+    integers = a.view(f"u{a.itemsize}")
+    return np.where(np.isnan(a), integers.dtype.type(-1 & (1 << 8 * a.itemsize) - 1), integers)
+
+
+def assert_same(got, expected, context=""):
+    for a, b in zip(got, expected, strict=True):
+        assert a.dtype == b.dtype
+        if a.tobytes() == b.tobytes() and a.shape == b.shape:
+            continue
+        np.testing.assert_array_equal(bits(a), bits(b), context)
+
+
+def call(operation, x, form="plain", axis=-1, eps=1e-5, out=None):
+    """All that a call returns, as a list. The parameters are those of the length; form: see AFFINE."""
+    n = x.shape[axis]
+    fmt = vectors.BY_NAME[x.dtype.name]
+    weight, bias = (p if used else None for p, used in zip(vectors.parameters(fmt, n), AFFINE[form], strict=True))
+    if operation == "rms_norm":
+        return list(fastln.rms_norm(x, weight, eps, axis=axis, out=out, return_stats=True))
+    keep_mean = operation == "keep_mean"
+    return list(
+        fastln.layer_norm(x, weight, bias, eps, axis=axis, out=out, return_stats=True, subtract_mean=not keep_mean)
+    )
+
+
+def nasty_rows(fmt, n, count=None, salt=0):
+    """Rows of all families, and among them a NaN and an Inf."""
+    x = vectors.rows(fmt, n, count, salt)
+    x[len(x) // 3, n // 2] = np.nan
+    x[len(x) // 2, n - 1] = np.inf
+    return x
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Instruction sets
+
+
+@lru_cache(maxsize=1)
+def reference(fmt, operation, axis):
+    """The results of the executable specification, the scalar kernels."""
+    with isas.using("scalar"):
+        return results(fmt, operation, axis)
+
+
+def results(fmt, operation, axis):
+    found = {}
+    lengths = sorted({*vectors.SHORT, *vectors.around_blocks(fmt, (1, 2, 5)), *vectors.PRIMES[:7], 1 << 16, 70_001})
+    for i, n in enumerate(lengths):
+        x = nasty_rows(fmt, n, None if n < 3000 else 5)
+        for form in list(AFFINE) if n < 3000 else ["weight_bias"]:
+            eps = vectors.EPS[i % 3]
+            found[n, form] = call(operation, x if axis == 1 else np.ascontiguousarray(x.T), form, axis, eps)
+    return found
+
+
+@pytest.mark.parametrize("isa", [name for name in isas.supported() if name != "scalar"], indirect=True)
+@pytest.mark.parametrize("axis", [1, 0], ids=["rows", "columns"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@every_format
+def test_instruction_sets(fmt, operation, axis, isa):
+    expected = reference(fmt, operation, axis)
+    for case, got in results(fmt, operation, axis).items():
+        assert_same(got, expected[case], f"length, affine form: {case}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Threads
+
+# Large enough to be shared among threads: shape and axis.
+SHARED = {
+    "many short rows": ((60_000, 16), 1),
+    "short rows": ((30_001, 64), 1),
+    "rows": ((2_049, 768), 1),
+    "few rows": ((7, 200_003), 1),
+    "one row": ((1, 2_000_003), 1),
+    "two rows": ((2, 1 << 20), 1),
+    "images": ((3, 100, 5_000), 1),
+    "one image": ((1, 96, 12_321), 1),
+    "columns": ((1_000, 2_003), 0),
+    "one long column block": ((100_003, 17), 0),
+}
+
+
+@pytest.mark.parametrize("shape", SHARED)
+@every_format
+def test_threads(fmt, shape):
+    shape, axis = SHARED[shape]
+    x = fmt.cast(vectors.generator(fmt, shape[-1]).standard_normal(shape) * 3 + 5)
+    x.reshape(-1)[:: x.size // 5] = fmt.max  # a few rows for the cold path
+    for operation in ("layer_norm", "rms_norm"):
+        with fastln.num_threads(1):
+            expected = call(operation, x, "weight", axis)
+        for n in (2, 3, 4):
+            with fastln.num_threads(n):
+                assert_same(call(operation, x, "weight", axis), expected, f"{operation}, {n} threads")
+
+
+@every_format
+def test_threads_and_a_bad_value_in_a_huge_row(fmt):
+    x = vectors.generator(fmt, 1).standard_normal((2, 1_500_001)).astype(fmt.dtype)
+    x[1, 1_234_567] = np.inf
+    for n in (1, 2, 3):
+        with fastln.num_threads(n):
+            y, mean, rstd = fastln.layer_norm(x, return_stats=True)
+        assert np.isnan(y[1].astype(np.float32)).all()
+        assert np.isfinite(y[0].astype(np.float32)).all()
+        assert np.isnan(rstd[1])
+        assert not np.isfinite(mean[1])
+
+
+@every_format
+def test_a_huge_row_on_every_instruction_set(fmt, isa):
+    x = fmt.cast(vectors.generator(fmt, 5).standard_normal((1, 700_001)) + 100)
+    with isas.using("scalar"), fastln.num_threads(1):
+        expected = call("layer_norm", x, "weight_bias")
+    for n in (1, 2, 3):
+        with fastln.num_threads(n):
+            assert_same(call("layer_norm", x, "weight_bias"), expected, f"{n} threads")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The other rows
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@every_format
+def test_batch_position_and_number_of_rows(fmt, operation, isa):
+    for n in LENGTHS:
+        x = nasty_rows(fmt, n, 9)
+        alone = [call(operation, row[None], "weight_bias") for row in x]
+        for count in range(1, 10):
+            for first in (0, 9 - count, (9 - count) // 2):
+                got = call(operation, x[first : first + count], "weight_bias")
+                expected = [np.concatenate(parts) for parts in zip(*alone[first : first + count], strict=True)]
+                assert_same(got, expected, f"length {n}, rows {first} to {first + count}")
+
+
+@every_format
+def test_one_dimension_is_a_batch_of_one(fmt, isa):
+    for n in LENGTHS:
+        x = nasty_rows(fmt, n, 4)
+        for row in x:
+            assert_same(call("layer_norm", row), [a[0] for a in call("layer_norm", row[None])])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Where the array lies
+
+
+def embed(x, step, offset, columns=0):
+    """A view of x's values `step` apart, in rows with `columns` values more, `offset` values into memory."""
+    rows, n = x.shape
+    width = n * step + columns
+    memory = np.zeros(rows * width + offset, x.dtype)
+    view = memory[offset:].reshape(rows, width)[:, : n * step : step]
+    view[...] = x
+    return view
+
+
+LAYOUTS = {
+    "one value off": lambda x: embed(x, 1, 1),
+    "three values off": lambda x: embed(x, 1, 3),
+    "wide rows": lambda x: embed(x, 1, 0, 5),
+    "wide rows, off": lambda x: embed(x, 1, 7, 1),
+    "every other value": lambda x: embed(x, 2, 0),
+    "every third value": lambda x: embed(x, 3, 1, 2),
+    "rows reversed": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    "values reversed": lambda x: np.ascontiguousarray(x[:, ::-1])[:, ::-1],
+    "all reversed": lambda x: np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
+    "every other row": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "Fortran order": lambda x: np.asfortranarray(x),
+    "Fortran order, wide": lambda x: embed(x.T, 1, 1, 3).T,
+    "byte-swapped": lambda x: x.astype(x.dtype.newbyteorder()) if x.dtype.name != "bfloat16" else embed(x, 4, 0),
+    "unaligned": lambda x: unaligned(x),
+    "read-only": lambda x: frozen(x.copy()),
+}
+
+
+def unaligned(x):
+    view = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    view[...] = x
+    return view
+
+
+def frozen(x):
+    x.setflags(write=False)
+    return x
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@every_format
+def test_layout_of_x(fmt, layout, isa):
+    for n in LENGTHS:
+        x = nasty_rows(fmt, n, 7)
+        view = LAYOUTS[layout](x)
+        np.testing.assert_array_equal(bits(view.astype(x.dtype)), bits(x))
+        for operation in ("layer_norm", "rms_norm"):
+            assert_same(call(operation, view), call(operation, x), f"{operation}, length {n}")
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in ("read-only", "byte-swapped")])
+@every_format
+def test_layout_of_out(fmt, layout, isa):
+    for n in LENGTHS:
+        x = nasty_rows(fmt, n, 7)
+        expected = call("layer_norm", x, "weight_bias")
+        out = LAYOUTS[layout](np.zeros_like(x))
+        got = call("layer_norm", x, "weight_bias", out=out)
+        assert got[0] is out
+        assert_same(got, expected, f"length {n}")
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in ("read-only", "byte-swapped")])
+@every_format
+def test_in_place(fmt, layout, isa):
+    for n in LENGTHS:
+        x = nasty_rows(fmt, n, 7)
+        for operation in ("layer_norm", "rms_norm"):
+            expected = call(operation, x, "weight")
+            view = LAYOUTS[layout](x)
+            assert_same(call(operation, view, "weight", out=view), expected, f"{operation}, length {n}")
+
+
+@every_format
+def test_a_broadcast_row(fmt, isa):
+    for n in LENGTHS:
+        row = vectors.rows(fmt, n, 1)
+        x = np.broadcast_to(row, (6, n))
+        assert_same(call("layer_norm", x), call("layer_norm", x.copy()), f"length {n}")
+
+
+@every_format
+def test_several_batch_axes(fmt, isa):
+    for n in (1, 5, 64, 100, 300):
+        x = nasty_rows(fmt, n, 24)
+        expected = call("layer_norm", x)
+        cube = x.reshape(2, 3, 4, n)
+        for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)):
+            moved = np.ascontiguousarray(cube.transpose(*order, 3))
+            back = [order.index(axis) for axis in range(3)]
+            got = call("layer_norm", moved.transpose(*back, 3))  # a view with axes in any order in memory
+            assert_same([a.reshape(b.shape) for a, b in zip(got, expected, strict=True)], expected, f"{order}, {n}")
+        # Two axes normalized together are one.
+        got = fastln.layer_norm(x.reshape(24, 1, n), axis=(2, 1), return_stats=True)
+        assert_same([a.reshape(b.shape) for a, b in zip(got, expected, strict=True)], expected)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# An axis that is not the last. Its order of operations may be another, but is as fixed.
+
+INNER = [2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257]
+COLUMN_LENGTHS = [1, 2, 3, 4, 5, 15, 16, 17, 33, 64, 96, 100, 255, 257, 1000]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@every_format
+def test_position_among_the_columns(fmt, operation, isa):
+    """A column's result is the same in every place, however many others there are."""
+    for n in COLUMN_LENGTHS:
+        families = nasty_rows(fmt, n)
+        kinds = len(families)
+        expected = call(operation, np.ascontiguousarray(families.T), "weight_bias", axis=0)
+        for inner in INNER:
+            for first in (0, 5):
+                which = (first + np.arange(inner)) % kinds
+                x = np.ascontiguousarray(families[which].T)
+                got = call(operation, x, "weight_bias", axis=0)
+                columns = [expected[0][:, which], *(a[which] for a in expected[1:])]
+                assert_same(got, columns, f"length {n}, {inner} columns from {first}")
+
+
+@every_format
+def test_images(fmt, isa):
+    """axis=1 of (images, channels, height, width): the same as image by image, in place or not, whole or a part."""
+    for n in (3, 16, 96, 130):
+        for height, width in ((1, 5), (3, 7), (4, 16), (9, 33)):
+            columns = nasty_rows(fmt, n, 26)
+            which = np.arange(2 * height * width).reshape(2, height, width) % 26
+            x = np.ascontiguousarray(np.moveaxis(columns[which], -1, 1))
+            expected = call("layer_norm", np.ascontiguousarray(columns.T), "weight_bias", axis=0)
+            expected = [np.moveaxis(expected[0][:, which], 0, 1), *(a[which] for a in expected[1:])]
+            context = f"{x.shape}"
+            assert_same(call("layer_norm", x, "weight_bias", axis=1), expected, context)
+            assert_same(call("layer_norm", x, "weight_bias", axis=-3), expected, context)
+            wide = np.zeros((2, n, height, width + 3), x.dtype)
+            wide[..., 1:-2] = x
+            part = wide[..., 1:-2]
+            assert_same(call("layer_norm", part, "weight_bias", axis=1), expected, "a part of each row")
+            assert_same(call("layer_norm", part, "weight_bias", axis=1, out=x), expected, "into another")
+            assert_same(call("layer_norm", part, "weight_bias", axis=1, out=part), expected, "in place")
+            assert not wide[..., 0].any()
+            assert not wide[..., -2:].any()
+
+
+COLUMN_LAYOUTS = {
+    "rows reversed": lambda x: np.ascontiguousarray(x[:, ::-1])[:, ::-1],
+    "columns reversed": lambda x: np.ascontiguousarray(x[..., ::-1])[..., ::-1],
+    "every other column": lambda x: np.repeat(x, 2, axis=2)[..., ::2],
+    "every other value": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "channels last": lambda x: np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1),
+    "batch last": lambda x: np.ascontiguousarray(x.transpose(1, 2, 0)).transpose(2, 0, 1),
+    "Fortran order": np.asfortranarray,
+    "unaligned": unaligned,
+}
+
+
+@pytest.mark.parametrize("layout", COLUMN_LAYOUTS)
+@every_format
+def test_layout_of_columns(fmt, layout, isa):
+    """axis=1 of (2, n, inner) gives the same bits wherever the values lie."""
+    for n in COLUMN_LENGTHS:
+        x = np.ascontiguousarray(nasty_rows(fmt, n, 14).reshape(2, 7, n).transpose(0, 2, 1))
+        expected = call("layer_norm", x, "weight_bias", axis=1)
+        view = COLUMN_LAYOUTS[layout](x)
+        np.testing.assert_array_equal(bits(view), bits(x))
+        assert_same(call("layer_norm", view, "weight_bias", axis=1), expected, f"length {n}")
