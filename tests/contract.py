@@ -16,7 +16,8 @@ def allowance(t, exact, fmt, weight, bias):
     if weight is None and bias is None:
         return of_t
     if weight is not None:
-        of_t = of_t * np.abs(weight.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # what is infinite times 0
+            of_t = of_t * np.abs(weight.astype(np.float64))
     return of_t + fmt.unit / 2 * (np.abs(exact) + of_t) + fmt.compute_smallest / 2
 
 

@@ -169,6 +169,7 @@ def test_every_scale(data, fmt):
     x = vectors.rows(fmt, data.draw(st.integers(1, 200)))
     limit = 150 if fmt.name == "float32" else 900
     k = data.draw(st.integers(-limit, limit))
-    scaled = fmt.cast(np.ldexp(x.astype(np.float64) / 2**24, k))  # values may become 0, or the largest number
+    with np.errstate(over="ignore"):
+        scaled = fmt.cast(np.ldexp(x.astype(np.float64), k))  # values may become 0, or the largest number
     m = oracle.moments(scaled)
     contract.assert_holds(fastln.layer_norm(scaled, eps=0.0), oracle.normalize(m, 0.0).t, fmt, rows=m.in_contract)
