@@ -49,10 +49,10 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
 }
 
 INLINE void N(apply_rows)(const fastln_task *task, const char *x, char *y, const fastln_rows *rows, int count,
-                          const N(scales) *s, int affine, int centred) {
+                          const N(scales) *s, int affine, int centred, ptrdiff_t ahead) {
     for (int j = 0; j < count; j++)
         N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, s, j, affine, centred, NULL,
-                     count * rows->x_stride);
+                     ahead);
 }
 
 /* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
@@ -96,11 +96,13 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
             }
             continue;
         }
+        /* Past the last row there may be no memory, and to find that out costs more than a miss. */
+        ptrdiff_t ahead = i + 2 * group <= rows->count && task->length * SIZE <= FETCHED_ROW ? group * rows->x_stride : 0;
         switch (affine) {
-        case 0: N(apply_rows)(task, x, y, rows, n, &s, 0, centred); break;
-        case WEIGHT: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT, centred); break;
-        case BIAS: N(apply_rows)(task, x, y, rows, n, &s, BIAS, centred); break;
-        default: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT | BIAS, centred);
+        case 0: N(apply_rows)(task, x, y, rows, n, &s, 0, centred, ahead); break;
+        case WEIGHT: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT, centred, ahead); break;
+        case BIAS: N(apply_rows)(task, x, y, rows, n, &s, BIAS, centred, ahead); break;
+        default: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT | BIAS, centred, ahead);
         }
     }
 }

@@ -267,7 +267,7 @@ def test_several_batch_axes(fmt, isa):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# An axis that is not the last. Its order of operations may be another, but is as fixed.
+# An axis that is not the last
 
 INNER = [2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257]
 COLUMN_LENGTHS = [1, 2, 3, 4, 5, 15, 16, 17, 33, 64, 96, 100, 255, 257, 1000]
@@ -288,6 +288,15 @@ def test_position_among_the_columns(fmt, operation, isa):
                 got = call(operation, x, "weight_bias", axis=0)
                 columns = [expected[0][:, which], *(a[which] for a in expected[1:])]
                 assert_same(got, columns, f"length {n}, {inner} columns from {first}")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@every_format
+def test_columns_have_the_bits_of_rows(fmt, operation, isa):
+    for n in [*COLUMN_LENGTHS, *LENGTHS]:
+        x = nasty_rows(fmt, n)
+        y, *stats = call(operation, np.ascontiguousarray(x.T), "weight_bias", axis=0)
+        assert_same([y.T, *stats], call(operation, x, "weight_bias"), f"length {n}")
 
 
 @every_format
