@@ -13,15 +13,13 @@ static void cpuid(unsigned leaf, unsigned regs[4]) {
     __cpuid(values, 0);
     int known = (unsigned)values[0] >= leaf;
     __cpuidex(values, (int)leaf, 0);
-    for (int i = 0; i < 4; i++)
-        regs[i] = known ? (unsigned)values[i] : 0;
+    for (int i = 0; i < 4; i++) regs[i] = known ? (unsigned)values[i] : 0;
 }
 static unsigned xcr0(void) { return (unsigned)_xgetbv(0); }
 #else
 #include <cpuid.h>
 static void cpuid(unsigned leaf, unsigned regs[4]) {
-    if (!__get_cpuid_count(leaf, 0, &regs[0], &regs[1], &regs[2], &regs[3]))
-        regs[0] = regs[1] = regs[2] = regs[3] = 0;
+    if (!__get_cpuid_count(leaf, 0, &regs[0], &regs[1], &regs[2], &regs[3])) regs[0] = regs[1] = regs[2] = regs[3] = 0;
 }
 static unsigned xcr0(void) {
     unsigned low, high;
@@ -47,8 +45,7 @@ enum { EBX = 1, ECX = 2 };
 static int has(unsigned leaf1_ecx, unsigned leaf7_ebx, unsigned state) {
     unsigned regs[4];
     cpuid(1, regs);
-    if ((regs[ECX] & (leaf1_ecx | OSXSAVE)) != (leaf1_ecx | OSXSAVE) || (xcr0() & state) != state)
-        return 0;
+    if ((regs[ECX] & (leaf1_ecx | OSXSAVE)) != (leaf1_ecx | OSXSAVE) || (xcr0() & state) != state) return 0;
     cpuid(7, regs);
     return (regs[EBX] & leaf7_ebx) == leaf7_ebx;
 }

@@ -24,16 +24,14 @@ int fastln_isa_compiled(int i) { return *isas[i].table != NULL; }
 int fastln_isa_supported(int i) { return isas[i].supported(); }
 
 static int select_isa(int i) {
-    if (!fastln_isa_compiled(i) || !fastln_isa_supported(i))
-        return -1;
+    if (!fastln_isa_compiled(i) || !fastln_isa_supported(i)) return -1;
     fastln_store(&active, (intptr_t)*isas[i].table);
     return 0;
 }
 
 int fastln_isa_select(const char *name) {
     for (int i = 0; i < ISAS; i++)
-        if (strcmp(name, isas[i].name) == 0)
-            return select_isa(i);
+        if (strcmp(name, isas[i].name) == 0) return select_isa(i);
     return -1;
 }
 
@@ -44,8 +42,7 @@ void fastln_isa_select_best(void) {
 }
 
 static const fastln_isa *active_isa(void) {
-    if (!fastln_load(&active))
-        fastln_isa_select_best();
+    if (!fastln_load(&active)) fastln_isa_select_best();
     return (const fastln_isa *)fastln_load(&active);
 }
 

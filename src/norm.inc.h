@@ -11,15 +11,26 @@ INLINE VEC N(transform)(VEC x, VEC hi, VEC rstd, VEC shift, VEC w, VEC b, int af
 }
 
 /* Hands out mean and rstd of `count` rows from `first` on; then drops the mean where y is to keep it. */
-INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, const double *k,
+INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
                           N(scales) *s) {
-    for (int j = 0; j < count && (rows->mean || rows->rstd); j++) {
-        double scale = k ? k[j] : 1;
-        REAL rstd = s->rstd[j] == 0 && task->eps == 0 ? (REAL)INFINITY : (REAL)(s->rstd[j] * scale);
-        if (rows->mean) ((REAL *)rows->mean)[first + j] = (REAL)(s->mean[j] / scale);
-        if (rows->rstd) ((REAL *)rows->rstd)[first + j] = rstd;
-    }
+    for (int j = 0; j < count && rows->mean; j++) ((REAL *)rows->mean)[first + j] = s->mean[j];
+    for (int j = 0; j < count && rows->rstd; j++) ((REAL *)rows->rstd)[first + j] = s->rstd[j];
     for (int j = 0; j < count && !task->subtract_mean; j++) s->hi[j] = s->shift[j] = 0;
+}
+
+/* The same on the cold path, where x was multiplied by k. A row without spread depends on eps alone, and eps * k^2 may
+ * be out of range: its rstd comes from eps itself, and what is left when the mean is gone is 0, even times Inf. */
+INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
+                               const double *k, N(scales) *s) {
+    N(scales) unscaled = *s;
+    for (int j = 0; j < count; j++) {
+        double rstd = s->flat[j] ? 1 / sqrt(task->eps) : s->rstd[j] * k[j];
+        unscaled.mean[j] = (REAL)(s->mean[j] / k[j]);
+        unscaled.rstd[j] = (REAL)rstd;
+        if (s->flat[j]) s->rstd[j] = task->subtract_mean ? 0 : (REAL)(rstd / k[j]), s->shift[j] = 0;
+        if (!task->subtract_mean) s->hi[j] = s->shift[j] = 0;
+    }
+    N(give_stats)(task, rows, first, count, &unscaled);
 }
 
 /* ---- rows: the values of a row lie side by side ---- */
@@ -71,7 +82,7 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
     N(scales) s;
     plan.eps = plan.eps * k * k; /* in this order: k * k may overflow */
     N(row_moments)(plan, x, 0, 1, centred, &scale, &s);
-    N(give_stats)(task, rows, i, 1, &k, &s);
+    N(give_cold_stats)(task, rows, i, 1, &k, &s);
     N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale, 0);
 }
 
@@ -85,7 +96,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
         int n = rows->count - i < group ? (int)(rows->count - i) : group;
         int fine = n == 4 ? N(row_moments)(plan, x, rows->x_stride, 4, centred, NULL, &s)
                           : N(row_moments)(plan, x, rows->x_stride, n, centred, NULL, &s);
-        N(give_stats)(task, rows, i, n, NULL, &s);
+        N(give_stats)(task, rows, i, n, &s);
         if (!fine) {
             for (int j = 0; j < n; j++) {
                 if (!s.fine[j])
@@ -129,7 +140,7 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     s[0] = N(tree_top)(&tree, leaves, FASTLN_PIECE, s[0], rest, centred);
     N(scales) found;
     if (!N(merge_rows)(N(plan_of)(task), row->x, 0, 1, s, centred, NULL, &found)) return 0;
-    N(give_stats)(task, row, 0, 1, NULL, &found);
+    N(give_stats)(task, row, 0, 1, &found);
     *scale = (fastln_scale){found.hi[0], found.rstd[0], found.shift[0]};
     return 1;
 }
@@ -201,7 +212,7 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
     }
     N(tile_moments)(task, x, width, centred, scale, k, s);
     for (int v = 0; v * LANES < width; v++)
-        N(give_stats)(task, rows, first + v * LANES, N(lanes_in)(width, v), k[v], s + v);
+        N(give_cold_stats)(task, rows, first + v * LANES, N(lanes_in)(width, v), k[v], s + v);
     N(apply_tile)(task, x, rows->y + first * SIZE, width, 0, s, N(affine)(task), centred, scale);
 }
 
@@ -220,7 +231,7 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
             continue;
         }
         for (int v = 0; v * LANES < width; v++)
-            N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), NULL, s + v);
+            N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), s + v);
         switch (N(affine)(task)) {
         case 0: N(apply_tile)(task, x, y, width, next, s, 0, centred, NULL); break;
         case WEIGHT: N(apply_tile)(task, x, y, width, next, s, WEIGHT, centred, NULL); break;

@@ -29,8 +29,7 @@ static int min_int(long long a, int b) { return a < b ? (int)a : b; }
 /* A positive decimal number, followed by nothing or by one of the characters in `after`; 0 for anything else. */
 static long parse_count(const char *text, const char *after) {
     char *end;
-    if (*text < '0' || *text > '9')
-        return 0;
+    if (*text < '0' || *text > '9') return 0;
     long value = strtol(text, &end, 10);
     return *end && !strchr(after, *end) ? 0 : value;
 }
@@ -51,8 +50,7 @@ static const char *read_environment(void) {
         return NULL;
     }
     text = getenv("OMP_NUM_THREADS"); /* a list, one item per level of nesting; a wrong one is ignored, as by OpenMP */
-    if (text)
-        text += strspn(text, " \t");
+    if (text) text += strspn(text, " \t");
     fastln_store(&environment_threads, text ? min_int(parse_count(text, ", \t"), MAX_THREADS) : 0);
     return NULL;
 }
@@ -74,8 +72,7 @@ static int read_text(const char *directory, const char *name, char text[LINE]) {
     snprintf(path, sizeof path, "%s/%s", directory, name);
     FILE *file = fopen(path, "re");
     size_t n = file ? fread(text, 1, LINE - 1, file) : 0;
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
     text[n] = '\0';
     return n > 0;
 }
@@ -103,8 +100,7 @@ static int own_group(int version, char group[LINE]) {
     while (file && !found && fgets(line, LINE, file))
         found = version == 2 ? sscanf(line, "0::%[^\n]", group) == 1
                              : sscanf(line, "%*d:%[^:]:%[^\n]", controllers, group) == 2 && lists_cpu(controllers);
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
     return found;
 }
 
@@ -112,8 +108,7 @@ static int own_group(int version, char group[LINE]) {
 static int group_quota(int version, const char *directory) {
     char text[LINE];
     long long time = 0, period = 0;
-    if (version == 2 && read_text(directory, "cpu.max", text))
-        sscanf(text, "%lld %lld", &time, &period);
+    if (version == 2 && read_text(directory, "cpu.max", text)) sscanf(text, "%lld %lld", &time, &period);
     if (version == 1 && read_text(directory, "cpu.cfs_quota_us", text) && sscanf(text, "%lld", &time) == 1 &&
         read_text(directory, "cpu.cfs_period_us", text))
         sscanf(text, "%lld", &period);
@@ -132,8 +127,7 @@ static int quota(void) {
             sscanf(rest, " - %s %*s %s", type, options) != 2)
             continue;
         int version = strcmp(type, "cgroup2") == 0 ? 2 : strcmp(type, "cgroup") == 0 && lists_cpu(options);
-        if (!version || !own_group(version, group))
-            continue;
+        if (!version || !own_group(version, group)) continue;
         /* A container may see only a part of the hierarchy, from ROOT down; a group outside it is out of reach. */
         size_t prefix = strcmp(root, "/") == 0 ? 0 : strlen(root);
         int inside = strncmp(group, root, prefix) == 0 && group[prefix] == '/' && !strstr(group, "/..");
@@ -142,12 +136,10 @@ static int quota(void) {
         char *end;
         do {
             least = min_int(group_quota(version, directory), least);
-            if ((end = strrchr(directory + top, '/')))
-                *end = '\0';
+            if ((end = strrchr(directory + top, '/'))) *end = '\0';
         } while (end);
     }
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
     return least;
 }
 #else
@@ -174,8 +166,7 @@ static fastln_atomic default_threads; /* 0: not known yet */
 #pragma weak omp_pause_resource_all
 static int can_pause(void) { return omp_pause_resource_all != NULL; }
 static void before_fork(void) {
-    if (can_pause())
-        omp_pause_resource_all(omp_pause_soft);
+    if (can_pause()) omp_pause_resource_all(omp_pause_soft);
 }
 #else
 static int can_pause(void) { return 0; }
@@ -185,8 +176,7 @@ static void before_fork(void) {}
 static void in_child(void) {
     fastln_store(&busy, 0);            /* whoever held the gate was another thread */
     fastln_store(&default_threads, 0); /* the child may be moved to other processors and groups */
-    if (!can_pause())
-        fastln_store(&serial, 2);
+    if (!can_pause()) fastln_store(&serial, 2);
 }
 static void watch_forks(void) { pthread_atfork(before_fork, NULL, in_child); }
 #else
@@ -206,13 +196,11 @@ const char *fastln_parallel_runtime(void) { return runtimes[fastln_load(&serial)
 
 /* Looked up when first needed, not at import. omp_get_num_procs() knows the affinity, also one set by OMP_PROC_BIND. */
 static int find_default(void) {
-    if (fastln_load(&serial))
-        return 1;
+    if (fastln_load(&serial)) return 1;
     int n = (int)fastln_load(&default_threads);
     if (!n) {
         n = (int)fastln_load(&environment_threads);
-        if (!n)
-            n = min_int(min_int(omp_get_num_procs(), quota()), MAX_THREADS);
+        if (!n) n = min_int(min_int(omp_get_num_procs(), quota()), MAX_THREADS);
         fastln_store(&default_threads, n);
     }
     return n;
@@ -225,14 +213,12 @@ void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *c
         threads = min_int(min_int(count, threads), MAX_THREADS);
 #pragma omp parallel num_threads(threads)
         {
-            for (ptrdiff_t i; (i = fastln_fetch_add(&next, 1)) < count;)
-                work(context, i);
+            for (ptrdiff_t i; (i = fastln_fetch_add(&next, 1)) < count;) work(context, i);
         }
         fastln_store(&busy, 0);
         return;
     }
-    for (ptrdiff_t i = 0; i < count; i++)
-        work(context, i);
+    for (ptrdiff_t i = 0; i < count; i++) work(context, i);
 }
 
 #else /* without OpenMP */
@@ -242,8 +228,7 @@ const char *fastln_parallel_init(void) { return read_environment(); }
 const char *fastln_parallel_runtime(void) { return "none (built without OpenMP)"; }
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context) {
     (void)threads;
-    for (ptrdiff_t i = 0; i < count; i++)
-        work(context, i);
+    for (ptrdiff_t i = 0; i < count; i++) work(context, i);
 }
 
 #endif

@@ -122,6 +122,18 @@ def test_a_row_without_spread_gives_bias(fmt, eps, isa):
             np.testing.assert_array_equal(y if axis else y.T, expected, f"{array.shape} axis={axis}")
 
 
+@pytest.mark.parametrize("eps", [1.0, 1e-5, 1e-12])
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_a_row_without_spread_that_keeps_its_mean(fmt, eps, isa):
+    """x / sqrt(eps), an infinity where that is too large."""
+    for n in (1, 2, 5, 16, 33, 100, 1000):
+        x = np.repeat(vectors.constants(fmt)[:, None], n, axis=1)
+        exact = oracle.normalize(oracle.moments(x), eps, subtract_mean=False)
+        for axis, array in ((1, x), (0, np.ascontiguousarray(x.T))):
+            y = fastln.layer_norm(array, eps=eps, axis=axis, subtract_mean=False)
+            contract.assert_holds(y if axis else np.ascontiguousarray(y.T), exact.t, fmt, context=f"{array.shape}")
+
+
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_a_huge_row_without_spread(fmt, isa):
     for value in vectors.constants(fmt)[[0, 2, -1]]:

@@ -3,11 +3,11 @@
 import os
 import sys
 
-import fork_scenarios
 import pytest
-from processes import HERE, WATCHDOG, compile_c, output
 
 import fastln
+import fork_scenarios
+from processes import HERE, WATCHDOG, compile_c, output
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()"),

@@ -4,8 +4,7 @@
 #include "cpu.h"
 
 #define PRINT_ISA(name)                                                                                                \
-    if (fastln_cpu_has_##name())                                                                                       \
-        puts(#name);
+    if (fastln_cpu_has_##name()) puts(#name);
 
 int main(void) {
     FASTLN_FOR_EACH_ISA(PRINT_ISA)

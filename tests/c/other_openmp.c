@@ -2,7 +2,6 @@
 long other_sum(long n) {
     long sum = 0;
 #pragma omp parallel for num_threads(2) reduction(+ : sum)
-    for (long i = 0; i < n; i++)
-        sum += i;
+    for (long i = 0; i < n; i++) sum += i;
     return sum;
 }

@@ -51,8 +51,7 @@ static void *run_calls(void *caller) {
         state = state * 1664525 + 1013904223;
         int count = (int)(state >> 8) % MOST, threads = (int)(state >> 20) % 5;
         fastln_parallel_for(count, threads, work, &c);
-        for (int i = 0; i < MOST; i++)
-            check(c.done[i] == (i < count), "an index was not done exactly once");
+        for (int i = 0; i < MOST; i++) check(c.done[i] == (i < count), "an index was not done exactly once");
     }
     return NULL;
 }
@@ -66,8 +65,7 @@ int main(void) {
         callers[i] = i;
         pthread_create(&threads[i], NULL, run_calls, &callers[i]);
     }
-    for (int i = 0; i < CALLERS; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < CALLERS; i++) pthread_join(threads[i], NULL);
     check(teams > 0, "no call had a team");
     return 0;
 }

@@ -130,7 +130,7 @@ static uint16_t narrow(const half_type *type, float a) {
     }
     if (isinf(a)) return (uint16_t)(sign | infinity_of(type));
     int exponent;
-    frexp(a, &exponent); /* |a| is in [2^(exponent - 1), 2^exponent) */
+    frexp(a, &exponent);                                                /* |a| is in [2^(exponent - 1), 2^exponent) */
     if (a == 0 || exponent < 2 - type->bias) exponent = 2 - type->bias; /* subnormal: the step gets no smaller */
     double steps = nearbyint(ldexp(fabs((double)a), type->fraction + 1 - exponent));
     /* In the layout of a half a step is one everywhere, also from one exponent to the next. */
@@ -185,8 +185,9 @@ static void test_half_rounding(const half_type *type) {
 }
 
 static void test_half_stores(const half_type *type, long floats) {
-    static const float special[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 65519, 65520, 65536, 3.4028235e38f, 0x1p-25f,
-                                    0x1.8p-24f, 0x1p-26f, 0x1p-149f, -0x1p-149f, 0x1.fffffep-15f, 0x1p-126f};
+    static const float special[] = {0,         -0.0f,      INFINITY,        -INFINITY, NAN,        65519,
+                                    65520,     65536,      3.4028235e38f,   0x1p-25f,  0x1.8p-24f, 0x1p-26f,
+                                    0x1p-149f, -0x1p-149f, 0x1.fffffep-15f, 0x1p-126f};
     float x[HALVES];
     uint16_t expected[HALVES];
     for (long done = 0; done < floats; done += HALVES) {

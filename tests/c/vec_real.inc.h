@@ -39,7 +39,8 @@ static REAL N(draw)(void) {
     case 0: return special[r / 8 % 8];
     case 1: return N(of_bits)((BITS)((r >> 32) % 4));
     case 2: return N(of_bits)(N(bits)((REAL)INFINITY) - 1 - (BITS)((r >> 32) % 4));
-    case 3: case 4: return N(of_bits)((BITS)draw());
+    case 3:
+    case 4: return N(of_bits)((BITS)draw());
     default: return (REAL)((double)(int64_t)draw() * 0x1p-62);
     }
 }
@@ -50,11 +51,12 @@ static void N(test_arithmetic)(void) {
         REAL a[LANES], b[LANES], c[LANES], got[LANES];
         for (int i = 0; i < LANES; i++) {
             a[i] = N(draw)(), b[i] = N(draw)(), c[i] = N(draw)();
-            if (draw() % 2) c[i] = trial % 2 ? a[i] * b[i] : -(a[i] * b[i]); /* the sum is what the product rounded off */
+            if (draw() % 2)
+                c[i] = trial % 2 ? a[i] * b[i] : -(a[i] * b[i]); /* the sum is what the product rounded off */
         }
         VEC va = V(load)(a), vb = V(load)(b), vc = V(load)(c);
-#define CHECK_LANES(operation, vector, expected)              \
-    V(store)(got, vector);                                    \
+#define CHECK_LANES(operation, vector, expected) \
+    V(store)(got, vector);                       \
     for (int i = 0; i < LANES; i++) N(check_result)(operation, i, got[i], expected)
         CHECK_LANES("set1", V(set1)(a[0]), a[0]);
         CHECK_LANES("add", V(add)(va, vb), a[i] + b[i]);
@@ -139,7 +141,8 @@ static void N(test_fold4)(void) {
         REAL x[4][LANES], sums[6];
         for (int row = 0; row < 4; row++)
             for (int i = 0; i < LANES; i++)
-                x[row][i] = trial % 4 ? (REAL)((double)(int64_t)draw() * 0x1p-62 * (double)(1 << draw() % 8)) : N(draw)();
+                x[row][i] =
+                    trial % 4 ? (REAL)((double)(int64_t)draw() * 0x1p-62 * (double)(1 << draw() % 8)) : N(draw)();
         memset(sums, SENTINEL, sizeof sums);
         V(fold4)(V(load)(x[0]), V(load)(x[1]), V(load)(x[2]), V(load)(x[3]), sums + 1);
         for (int row = 0; row < 4; row++) {
