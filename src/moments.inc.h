@@ -25,7 +25,7 @@ typedef struct {                               /* what the second walk needs, pe
     REAL mean[LANES];
     REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift; hi is near the mean */
     int fine[LANES];                           /* or not: overflow or underflow on the way; again, scaled */
-    int flat[LANES];                           /* without spread */
+    int flat[LANES];                           /* not fine for want of any spread */
 } N(scales);
 
 typedef struct { /* of a task, what the inner functions use; a local copy, so stores to y can't change it */
@@ -186,7 +186,7 @@ INLINE int N(finish)(int n, int used, double inverse, const REAL *p, const doubl
     }
     for (int i = 0; i < used; i++) {
         fine &= s->fine[i] = var[i] >= SMALL_VARIANCE && var[i] <= DBL_MAX;
-        s->flat[i] = m2[i] == 0;
+        s->flat[i] = !s->fine[i] && m2[i] == 0;
     }
     return fine;
 }

@@ -121,7 +121,7 @@ static float widen(const half_type *type, uint16_t half) {
     return (float)(sign ? -size : size);
 }
 
-/* The half nearest to a float, by arithmetic in double: the float is counted in steps of the format, rounded to even. */
+/* The half nearest to a float, by arithmetic in double: the float in steps of the format, rounded to even. */
 static uint16_t narrow(const half_type *type, float a) {
     uint32_t u = bits_f32(a), sign = u >> 16 & 0x8000;
     if (a != a) {
