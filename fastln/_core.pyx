@@ -43,7 +43,7 @@ cdef extern from "fastln.h" nogil:
     const char *fastln_parallel_init()
     const char *fastln_parallel_runtime()
     int fastln_get_num_threads()
-    void fastln_set_num_threads(int n)
+    int fastln_set_num_threads(int n)
 
 cdef extern from *:
     """
@@ -637,8 +637,7 @@ class num_threads:
         self._before = []  # a stack: one object can be entered again while inside
 
     def __enter__(self):
-        self._before.append(fastln_get_num_threads())
-        fastln_set_num_threads(self._n)
+        self._before.append(fastln_set_num_threads(self._n))
         return self
 
     def __exit__(self, *exc_info):

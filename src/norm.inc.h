@@ -19,7 +19,7 @@ INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrd
 }
 
 /* The same on the cold path, where x was multiplied by k. A row without spread depends on eps alone, and eps * k^2 may
- * be out of range: its rstd comes from eps itself, and what is left when the mean is gone is 0, even times Inf. */
+ * be out of range: its rstd comes from eps itself; it stays finite, because 0 times Inf is not 0. */
 INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
                                const double *k, N(scales) *s) {
     N(scales) unscaled = *s;
@@ -27,7 +27,7 @@ INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows,
         double rstd = s->flat[j] ? 1 / sqrt(task->eps) : s->rstd[j] * k[j];
         unscaled.mean[j] = (REAL)(s->mean[j] / k[j]);
         unscaled.rstd[j] = (REAL)rstd;
-        if (s->flat[j]) s->rstd[j] = task->subtract_mean ? 0 : (REAL)(rstd / k[j]), s->shift[j] = 0;
+        if (s->flat[j]) s->rstd[j] = rstd / k[j] < REAL_MAX ? (REAL)(rstd / k[j]) : REAL_MAX, s->shift[j] = 0;
         if (!task->subtract_mean) s->hi[j] = s->shift[j] = 0;
     }
     N(give_stats)(task, rows, first, count, &unscaled);
