@@ -31,6 +31,7 @@ enum {
     WEIGHT = 1,
     BIAS = 2,
     TILE = 8,           /* vectors side by side in the columns layout */
+    Y_AHEAD = 2048,      /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
     FETCHED_ROW = 65536, /* bytes; longer rows are left to the processor, which sees them coming */
     GROUPED_ROW = 8192, /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
 };

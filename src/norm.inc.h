@@ -36,9 +36,10 @@ INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows,
 /* ---- rows: the values of a row lie side by side ---- */
 
 /* Values [begin, end) of one row. While they are written, what lies `ahead` bytes further on is fetched: the rows whose
- * statistics come next. */
+ * statistics come next; and a little of y, `y_ahead` bytes on, which would not be there when its turn comes. */
 INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t begin, ptrdiff_t end,
-                         const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead) {
+                         const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
+                         ptrdiff_t y_ahead) {
     VEC hi = V(set1)(s->hi[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]), w = rstd, b = rstd;
     const REAL *weight = task->weight, *bias = task->bias;
     ELEMENT *out = (ELEMENT *)y;
@@ -48,6 +49,7 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
         if (affine & BIAS) b = V(load)(bias + i);
         VEC v = N(fetch)(x + i * SIZE, LANES, scale);
         prefetch(x + i * SIZE + ahead);
+        prefetch(y + i * SIZE + y_ahead);
         E(store)(out + i, N(transform)(v, hi, rstd, shift, w, b, affine, centred));
     }
     if (i < end) {
@@ -60,10 +62,10 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
 }
 
 INLINE void N(apply_rows)(const fastln_task *task, const char *x, char *y, const fastln_rows *rows, int count,
-                          const N(scales) *s, int affine, int centred, ptrdiff_t ahead) {
+                          const N(scales) *s, int affine, int centred, ptrdiff_t ahead, ptrdiff_t y_ahead) {
     for (int j = 0; j < count; j++)
         N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, s, j, affine, centred, NULL,
-                     ahead);
+                     ahead, y_ahead);
 }
 
 /* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
@@ -83,7 +85,7 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
     plan.eps = plan.eps * k * k; /* in this order: k * k may overflow */
     N(row_moments)(plan, x, 0, 1, centred, &scale, &s);
     N(give_cold_stats)(task, rows, i, 1, &k, &s);
-    N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale, 0);
+    N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale, 0, 0);
 }
 
 INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
@@ -103,17 +105,18 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
                     N(cold_row)(task, rows, i + j, centred);
                 else
                     N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, &s, j, affine,
-                                 centred, NULL, 0);
+                                 centred, NULL, 0, 0);
             }
             continue;
         }
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
-        ptrdiff_t ahead = i + 2 * group <= rows->count && task->length * SIZE <= FETCHED_ROW ? group * rows->x_stride : 0;
+        int more = i + 2 * group <= rows->count, foreseen = task->length * SIZE > FETCHED_ROW;
+        ptrdiff_t ahead = more && !foreseen ? group * rows->x_stride : 0, y_ahead = more || foreseen ? Y_AHEAD : 0;
         switch (affine) {
-        case 0: N(apply_rows)(task, x, y, rows, n, &s, 0, centred, ahead); break;
-        case WEIGHT: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT, centred, ahead); break;
-        case BIAS: N(apply_rows)(task, x, y, rows, n, &s, BIAS, centred, ahead); break;
-        default: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT | BIAS, centred, ahead);
+        case 0: N(apply_rows)(task, x, y, rows, n, &s, 0, centred, ahead, y_ahead); break;
+        case WEIGHT: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT, centred, ahead, y_ahead); break;
+        case BIAS: N(apply_rows)(task, x, y, rows, n, &s, BIAS, centred, ahead, y_ahead); break;
+        default: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT | BIAS, centred, ahead, y_ahead);
         }
     }
 }
@@ -149,7 +152,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_rows *row, const f
                         ptrdiff_t end, int centred) {
     N(scales) s;
     s.hi[0] = (REAL)scale->hi, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
-    N(apply_row)(task, row->x, row->y, begin, end, &s, 0, N(affine)(task), centred, NULL, 0);
+    N(apply_row)(task, row->x, row->y, begin, end, &s, 0, N(affine)(task), centred, NULL, 0, Y_AHEAD);
 }
 
 /* ---- columns: the rows lie side by side, a lane each ---- */

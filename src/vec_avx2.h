@@ -79,7 +79,8 @@ static inline f64_vec f64_fill(f64_vec a, int n, double s) {
 }
 static inline f64_vec f64_keep(f64_vec a, int n) { return f64_fill(a, n, 0); }
 
-static inline void prefetch(const char *p) { _mm_prefetch(p, _MM_HINT_T0); } /* any address will do */
+/* Any address will do. A macro, because GCC drops calls of a function that does nothing but prefetch. */
+#define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 
 static inline f32_vec f32_load(const float *p) { return F32_EACH(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
 static inline f32_vec f32_load_n(const float *p, int n) {

@@ -41,7 +41,8 @@ static inline f64_vec f64_fill(f64_vec a, int n, double s) {
     return _mm512_mask_mov_pd(_mm512_set1_pd(s), f64_first(n), a);
 }
 
-static inline void prefetch(const char *p) { _mm_prefetch(p, _MM_HINT_T0); } /* any address will do */
+/* Any address will do. A macro, because GCC drops calls of a function that does nothing but prefetch. */
+#define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 
 /* Loads and stores, one set per dtype. The half types widen to float and round to nearest even. */
 static inline f32_vec f32_load(const float *p) { return _mm512_loadu_ps(p); }

@@ -44,7 +44,7 @@ static inline f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return EACH3(f
 static inline f64_vec f64_abs(f64_vec a) { return EACH1(f64_vec, vabsq_f64, a); }
 static inline f64_vec f64_max(f64_vec a, f64_vec b) { return EACH2(f64_vec, vmaxq_f64, a, b); }
 
-static inline void prefetch(const char *p) { __builtin_prefetch(p); }
+#define prefetch(p) __builtin_prefetch(p)
 
 static inline f32_vec f32_load(const float *p) {
     return EACH(f32_vec, vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12));

@@ -62,7 +62,7 @@ OPERATIONS(f64, double, fma, fabs)
 #undef VEC
 #undef LANES
 
-static inline void prefetch(const char *p) { (void)p; }
+#define prefetch(p) ((void)(p))
 
 static inline uint32_t bits_of(float a) {
     uint32_t u;
