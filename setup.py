@@ -15,8 +15,8 @@ SOURCES = sorted(path.as_posix() for path in Path("src").glob("*.c"))
 HEADERS = sorted(path.as_posix() for path in Path("src").glob("*.h"))
 
 # One instruction set per file: the others, the Python modules among them, run on every machine. No contraction and no
-# fast-math, because every instruction set must give the same bits. No SLP vectorizer: that of GCC 12 takes (double)(float)x
-# for x.
+# fast-math, because every instruction set must give the same bits. No SLP vectorizer: that of GCC 12 takes
+# (double)(float)x for x.
 UNIX = [
     "-std=c11",
     "-O2",

@@ -12,10 +12,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import oracle  # noqa: E402
-import vectors  # noqa: E402
-
-import fastln  # noqa: E402
+import fastln
+import oracle
+import vectors
 
 LENGTHS = [2, 16, 77, 768, 1000, 4096, 65536, 1_000_003]
 FAMILIES = {
@@ -47,7 +46,9 @@ def worst(family, fmt, functions):
             continue
         exact = oracle.normalize(moments, 1e-5)
         with np.errstate(all="ignore"):
-            found = [max(f, units(function(x, eps=1e-5), exact, fmt)) for f, function in zip(found, functions, strict=True)]
+            found = [
+                max(f, units(function(x, eps=1e-5), exact, fmt)) for f, function in zip(found, functions, strict=True)
+            ]
     return found
 
 
@@ -57,7 +58,11 @@ def main():
     print("|---|" + "---:|" * (2 * len(formats)))
     for family, words in FAMILIES.items():
         cells = [cell for fmt in formats for cell in worst(family, fmt, (fastln.layer_norm, formula.layer_norm))]
-        print(f"| {words} | " + " | ".join("NaN" if np.isinf(c) else f"{c:,.2f}" if c < 10 else f"{c:,.0f}" for c in cells) + " |")
+        print(
+            f"| {words} | "
+            + " | ".join("NaN" if np.isinf(c) else f"{c:,.2f}" if c < 10 else f"{c:,.0f}" for c in cells)
+            + " |"
+        )
 
 
 if __name__ == "__main__":

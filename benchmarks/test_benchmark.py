@@ -1,14 +1,20 @@
-"""fastln beside the NumPy formula, by pytest-benchmark: every operation, dtype and affine form, on shapes from a batch of
-one to an array past the caches. Results are compared before anything is timed.
+"""fastln beside the NumPy formula, by pytest-benchmark: every operation, dtype and affine form, on shapes from a batch
+of one to an array past the caches. Results are compared before anything is timed.
 
     python -m pytest benchmarks --benchmark-group-by=group --benchmark-columns=median,iqr,rounds
 """
 
-import formula
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import fastln
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import formula
 
 SHAPES = [(1, 768), (32, 384), (128, 768), (4096, 768), (64, 65536), (16384, 64)]
 AXIS_1 = (8, 96, 56, 56)
@@ -31,7 +37,8 @@ def run(benchmark, operation, library, shape, dtype, affine, axis=-1):
     expected = getattr(formula, operation)(x.astype(np.float64), **parameters, axis=axis)
     if library == "fastln":
         result = getattr(fastln, operation)(x, **parameters, axis=axis, out=out)
-        np.testing.assert_allclose(result.astype(np.float64), expected, rtol=0, atol=TOLERANCE[dtype] * np.abs(expected).max())
+        atol = TOLERANCE[dtype] * np.abs(expected).max()
+        np.testing.assert_allclose(result.astype(np.float64), expected, rtol=0, atol=atol)
         benchmark(getattr(fastln, operation), x, **parameters, axis=axis, out=out)
     else:
         benchmark(getattr(formula, operation), x, **parameters, axis=axis)

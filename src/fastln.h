@@ -31,16 +31,16 @@ typedef enum { FASTLN_FOR_EACH_OPERATION(FASTLN_NAME_OPERATION) FASTLN_OPERATION
 typedef struct fastln_task {
     fastln_operation operation;
     fastln_dtype dtype;
-    int columns;                 /* the layout: 0 rows, 1 columns */
-    int subtract_mean;           /* layer_norm: 0 leaves the mean in y; the variance is centred all the same */
+    int columns;       /* the layout: 0 rows, 1 columns */
+    int subtract_mean; /* layer_norm: 0 leaves the mean in y; the variance is centred all the same */
     const void *x;
     void *y;
-    const void *weight, *bias;   /* `length` contiguous values of the compute type (float; double for f64), or NULL */
-    void *mean, *rstd;           /* contiguous, compute type, a value per row in the order of the other axes, or NULL */
+    const void *weight, *bias; /* `length` contiguous values of the compute type (float; double for f64), or NULL */
+    void *mean, *rstd;         /* contiguous, compute type, a value per row in the order of the other axes, or NULL */
     double eps;
     ptrdiff_t length;
-    ptrdiff_t x_step, y_step;    /* in bytes, as all strides */
-    int ndim;                    /* number of other axes, outermost first; at least 1 */
+    ptrdiff_t x_step, y_step; /* in bytes, as all strides */
+    int ndim;                 /* number of other axes, outermost first; at least 1 */
     ptrdiff_t shape[FASTLN_MAX_AXES];
     ptrdiff_t x_strides[FASTLN_MAX_AXES], y_strides[FASTLN_MAX_AXES];
 } fastln_task;
@@ -88,19 +88,19 @@ FASTLN_FOR_EACH_ISA(FASTLN_DECLARE_ISA)
 int fastln_isa_count(void);
 const char *fastln_isa_name(int i);
 int fastln_isa_compiled(int i);
-int fastln_isa_supported(int i);          /* by this processor and its operating system */
+int fastln_isa_supported(int i); /* by this processor and its operating system */
 const char *fastln_isa_active(void);
-int fastln_isa_select(const char *name);  /* 0, or -1 (nothing changed): unknown, not compiled or not supported */
+int fastln_isa_select(const char *name); /* 0, or -1 (nothing changed): unknown, not compiled or not supported */
 void fastln_isa_select_best(void);
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
 
 /* run.c */
-void fastln_run(const fastln_task *task); /* with or without the GIL, from any thread */
+void fastln_run(const fastln_task *task);    /* with or without the GIL, from any thread */
 int fastln_is_long(const fastln_task *task); /* worth releasing the GIL for */
 
 /* parallel.c */
 typedef void (*fastln_work)(void *context, ptrdiff_t index);
-const char *fastln_parallel_init(void);   /* at import, first of all; NULL, or what is wrong with the environment */
+const char *fastln_parallel_init(void);    /* at import, first of all; NULL, or what is wrong with the environment */
 const char *fastln_parallel_runtime(void); /* "OpenMP 201511", or "none (built without OpenMP)" and the like */
 int fastln_get_num_threads(void);
 int fastln_set_num_threads(int n); /* n >= 1, or 0 for the default; returns what was set before, in the same form */

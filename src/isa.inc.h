@@ -21,8 +21,8 @@
 
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
-#define N(name) PASTE(name, DTYPE) /* a function or type of ours for this dtype */
-#define E(name) PASTE(DTYPE, name) /* a vec operation on elements: load, store */
+#define N(name) PASTE(name, DTYPE)      /* a function or type of ours for this dtype */
+#define E(name) PASTE(DTYPE, name)      /* a vec operation on elements: load, store */
 #define V(name) PASTE(REAL_DTYPE, name) /* a vec operation on the compute type */
 #define VEC V(vec)
 #define SIZE ((ptrdiff_t)sizeof(ELEMENT))
@@ -30,10 +30,10 @@
 enum {
     WEIGHT = 1,
     BIAS = 2,
-    TILE = 8,           /* vectors side by side in the columns layout */
+    TILE = 8,            /* vectors side by side in the columns layout */
     Y_AHEAD = 2048,      /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
     FETCHED_ROW = 65536, /* bytes; longer rows are left to the processor, which sees them coming */
-    GROUPED_ROW = 8192, /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
+    GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
 };
 
 /* Below SMALL_VARIANCE squares may have lost bits to underflow; MAX_POWER keeps a scaled row from overflowing. */
@@ -85,9 +85,9 @@ enum {
 #include "norm.inc.h"
 #undef DTYPE
 
-#define KERNEL(operation, dtype)                                                                               \
-    [FASTLN_##operation][FASTLN_##dtype] = {operation##_rows_##dtype, operation##_columns_##dtype,             \
-                                            operation##_piece_##dtype, operation##_combine_##dtype,            \
+#define KERNEL(operation, dtype)                                                                    \
+    [FASTLN_##operation][FASTLN_##dtype] = {operation##_rows_##dtype, operation##_columns_##dtype,  \
+                                            operation##_piece_##dtype, operation##_combine_##dtype, \
                                             operation##_apply_##dtype},
 #define KERNELS_OF_DTYPE(dtype) KERNEL(layer_norm, dtype) KERNEL(rms_norm, dtype)
 #define STRING_(name) #name

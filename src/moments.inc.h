@@ -19,23 +19,27 @@
 #define BLOCK 16
 #define MAX_DEPTH 40
 
-typedef struct { VEC hi, lo, m2; } N(lanes);   /* per lane: mean = hi + lo; m2 = sum of squared deviations from it */
-typedef struct { N(lanes) left[MAX_DEPTH]; int depth; } N(tree);
-typedef struct {                               /* what the second walk needs, per row or lane */
+typedef struct { VEC hi, lo, m2; } N(lanes); /* per lane: mean = hi + lo; m2 = sum of squared deviations from it */
+typedef struct {
+    N(lanes) left[MAX_DEPTH];
+    int depth;
+} N(tree);
+typedef struct { /* what the second walk needs, per row or lane */
     REAL mean[LANES];
     REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift; hi is near the mean */
     int fine[LANES];                           /* or not: overflow or underflow on the way; again, scaled */
     int flat[LANES];                           /* not fine for want of any spread */
 } N(scales);
 
-typedef struct { /* of a task, what the inner functions use; a local copy, so stores to y can't change it */
+typedef struct {            /* of a task, what the inner functions use; a local copy, so stores to y can't change it */
     ptrdiff_t length, full; /* full: vectors, without the tail */
     int tail;
-    double inverse, eps;    /* 1 / length */
+    double inverse, eps; /* 1 / length */
 } N(plan);
 
 INLINE N(plan) N(plan_of)(const fastln_task *task) {
-    return (N(plan)){task->length, task->length / LANES, (int)(task->length % LANES), 1 / (double)task->length, task->eps};
+    return (N(plan)){task->length, task->length / LANES, (int)(task->length % LANES), 1 / (double)task->length,
+                     task->eps};
 }
 
 /* `lanes` values at x; scale is NULL but on the cold path. */
@@ -108,7 +112,8 @@ INLINE void N(tree_push)(N(tree) *tree, N(lanes) s, ptrdiff_t i, ptrdiff_t n, in
 }
 
 /* The whole tree, of `leaves` leaves of n vectors; then `rest`, if rest_n > 0, of rest_n. */
-INLINE N(lanes) N(tree_top)(N(tree) *tree, ptrdiff_t leaves, ptrdiff_t n, N(lanes) rest, ptrdiff_t rest_n, int centred) {
+INLINE N(lanes)
+    N(tree_top)(N(tree) *tree, ptrdiff_t leaves, ptrdiff_t n, N(lanes) rest, ptrdiff_t rest_n, int centred) {
     if (rest_n == 0) {
         rest = tree->left[--tree->depth];
         rest_n = (leaves & -leaves) * n;
@@ -138,8 +143,8 @@ INLINE N(lanes) N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int
 }
 
 /* The statistics of more than one block. */
-static NOINLINE N(lanes) N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred,
-                                       const VEC *scale) {
+static NOINLINE N(lanes)
+    N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
     N(tree) tree;
     N(lanes) rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
     ptrdiff_t blocks = count / BLOCK;
@@ -234,7 +239,8 @@ INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int row
     UNROLL4 for (int j = 0; j < 4; j++) {
         lanes[j] = (N(lanes)){zero, zero, zero};
         if (j < rows && plan.full) lanes[j] = N(row_lanes)(x + j * stride, plan.full, centred, scale);
-        if (j < rows && !plan.full && centred) { /* less than a vector: only a mean to start from, so no lane is empty */
+        /* Less than a vector: the lanes only give a mean to start from, so none may be empty. */
+        if (j < rows && !plan.full && centred) {
             REAL first[LANES];
             VEC v = N(fetch)(x + j * stride, plan.tail, scale);
             V(store)(first, v);
@@ -259,7 +265,8 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
     N(lanes) lanes[LANES];
     const char *tail = x + plan.full * LANES * step;
     if (plan.full)
-        for (int l = 0; l < LANES; l++) lanes[l] = N(vectors)(x + l * step, LANES * step, plan.full, used, centred, scale);
+        for (int l = 0; l < LANES; l++)
+            lanes[l] = N(vectors)(x + l * step, LANES * step, plan.full, used, centred, scale);
     if (centred) {
         for (int l = 0; l < LANES; l++) {
             if (plan.full)

@@ -11,8 +11,7 @@ INLINE VEC N(transform)(VEC x, VEC hi, VEC rstd, VEC shift, VEC w, VEC b, int af
 }
 
 /* Hands out mean and rstd of `count` rows from `first` on; then drops the mean where y is to keep it. */
-INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
-                          N(scales) *s) {
+INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, N(scales) *s) {
     for (int j = 0; j < count && rows->mean; j++) ((REAL *)rows->mean)[first + j] = s->mean[j];
     for (int j = 0; j < count && rows->rstd; j++) ((REAL *)rows->rstd)[first + j] = s->rstd[j];
     for (int j = 0; j < count && !task->subtract_mean; j++) s->hi[j] = s->shift[j] = 0;
@@ -157,12 +156,6 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_rows *row, const f
 
 /* ---- columns: the rows lie side by side, a lane each ---- */
 
-INLINE VEC N(apply_lanes)(const char *x, int lanes, const N(scales) *s, VEC w, VEC b, int affine, int centred,
-                          const VEC *scale) {
-    return N(transform)(N(fetch)(x, lanes, scale), V(load)(s->hi), V(load)(s->rstd), V(load)(s->shift), w, b, affine,
-                        centred);
-}
-
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
@@ -181,12 +174,16 @@ INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int w
         if (affine & WEIGHT) w = V(set1)(((const REAL *)task->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)task->bias)[i]);
         N(prefetch_tile_row)(x + width * SIZE, next);
-        for (int v = 0; v < full; v++)
-            E(store)((ELEMENT *)y + v * LANES, N(apply_lanes)(x + v * LANES * SIZE, LANES, s + v, w, b, affine, centred,
-                                                              scale ? scale + v : NULL));
-        if (tail)
-            E(store_n)((ELEMENT *)y + full * LANES, N(apply_lanes)(x + full * LANES * SIZE, tail, s + full, w, b, affine,
-                                                                   centred, scale ? scale + full : NULL), tail);
+        for (int v = 0; v <= full; v++) {
+            int lanes = v < full ? LANES : tail, at = v * LANES;
+            if (lanes == 0) continue;
+            VEC t = N(fetch)(x + at * SIZE, lanes, scale ? scale + v : NULL);
+            t = N(transform)(t, V(load)(s[v].hi), V(load)(s[v].rstd), V(load)(s[v].shift), w, b, affine, centred);
+            if (lanes == LANES)
+                E(store)((ELEMENT *)y + at, t);
+            else
+                E(store_n)((ELEMENT *)y + at, t, lanes);
+        }
     }
 }
 
@@ -210,7 +207,8 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
         int lanes = N(lanes_in)(width, v);
         REAL tops[LANES], powers[LANES];
         V(store)(tops, N(largest)(V(set1)(0), x + v * LANES * SIZE, task->x_step, task->length, lanes));
-        for (int l = 0; l < LANES; l++) powers[l] = (REAL)(k[v][l] = l >= lanes || s[v].fine[l] ? 1 : N(power)(tops[l]));
+        for (int l = 0; l < LANES; l++)
+            powers[l] = (REAL)(k[v][l] = l >= lanes || s[v].fine[l] ? 1 : N(power)(tops[l]));
         scale[v] = V(load)(powers);
     }
     N(tile_moments)(task, x, width, centred, scale, k, s);
@@ -233,8 +231,7 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
             N(cold_tile)(task, rows, i, width, s, centred);
             continue;
         }
-        for (int v = 0; v * LANES < width; v++)
-            N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), s + v);
+        for (int v = 0; v * LANES < width; v++) N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), s + v);
         switch (N(affine)(task)) {
         case 0: N(apply_tile)(task, x, y, width, next, s, 0, centred, NULL); break;
         case WEIGHT: N(apply_tile)(task, x, y, width, next, s, WEIGHT, centred, NULL); break;
@@ -246,25 +243,25 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
 
 /* ---- the entries of the kernel table ---- */
 
-#define ENTRIES(operation, centred)                                                                                   \
-    static void N(operation##_rows)(const fastln_task *task, const fastln_rows *rows) {                               \
-        N(do_rows)(task, rows, centred);                                                                              \
-    }                                                                                                                 \
-    static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                            \
-        N(do_columns)(task, rows, centred);                                                                           \
-    }                                                                                                                 \
-    static void N(operation##_piece)(const fastln_task *task, const char *x, ptrdiff_t begin, ptrdiff_t end,          \
-                                     fastln_piece *piece) {                                                           \
-        (void)task;                                                                                                   \
-        N(do_piece)(x, begin, end, piece, centred);                                                                   \
-    }                                                                                                                 \
-    static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces,    \
-                                      fastln_scale *scale) {                                                          \
-        return N(do_combine)(task, row, pieces, scale, centred);                                                      \
-    }                                                                                                                 \
-    static void N(operation##_apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale,      \
-                                     ptrdiff_t begin, ptrdiff_t end) {                                                \
-        N(do_apply)(task, row, scale, begin, end, centred);                                                           \
+#define ENTRIES(operation, centred)                                                                                \
+    static void N(operation##_rows)(const fastln_task *task, const fastln_rows *rows) {                            \
+        N(do_rows)(task, rows, centred);                                                                           \
+    }                                                                                                              \
+    static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                         \
+        N(do_columns)(task, rows, centred);                                                                        \
+    }                                                                                                              \
+    static void N(operation##_piece)(const fastln_task *task, const char *x, ptrdiff_t begin, ptrdiff_t end,       \
+                                     fastln_piece *piece) {                                                        \
+        (void)task;                                                                                                \
+        N(do_piece)(x, begin, end, piece, centred);                                                                \
+    }                                                                                                              \
+    static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces, \
+                                      fastln_scale *scale) {                                                       \
+        return N(do_combine)(task, row, pieces, scale, centred);                                                   \
+    }                                                                                                              \
+    static void N(operation##_apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale,   \
+                                     ptrdiff_t begin, ptrdiff_t end) {                                             \
+        N(do_apply)(task, row, scale, begin, end, centred);                                                        \
     }
 ENTRIES(layer_norm, 1)
 ENTRIES(rms_norm, 0)

@@ -138,16 +138,16 @@ static inline void bf16_store(uint16_t *p, f32_vec a) {
 }
 
 /* There is no 16-bit masked load or store: tails of the half types go through a copy. */
-#define HALF_TAILS(name)                                           \
-    static inline f32_vec name##_load_n(const uint16_t *p, int n) { \
-        uint16_t copy[16] = {0};                                   \
-        memcpy(copy, p, (size_t)n * sizeof *p);                    \
-        return name##_load(copy);                                  \
-    }                                                              \
+#define HALF_TAILS(name)                                               \
+    static inline f32_vec name##_load_n(const uint16_t *p, int n) {    \
+        uint16_t copy[16] = {0};                                       \
+        memcpy(copy, p, (size_t)n * sizeof *p);                        \
+        return name##_load(copy);                                      \
+    }                                                                  \
     static inline void name##_store_n(uint16_t *p, f32_vec a, int n) { \
-        uint16_t copy[16];                                         \
-        name##_store(copy, a);                                     \
-        memcpy(p, copy, (size_t)n * sizeof *p);                    \
+        uint16_t copy[16];                                             \
+        name##_store(copy, a);                                         \
+        memcpy(p, copy, (size_t)n * sizeof *p);                        \
     }
 HALF_TAILS(f16)
 HALF_TAILS(bf16)

@@ -24,7 +24,7 @@ static inline f32_vec f32_fnma(f32_vec a, f32_vec b, f32_vec c) { return _mm512_
 static inline f32_vec f32_abs(f32_vec a) { return _mm512_abs_ps(a); }
 static inline f32_vec f32_max(f32_vec a, f32_vec b) { return _mm512_max_ps(a, b); } /* not defined for NaN */
 static inline f32_vec f32_keep(f32_vec a, int n) { return _mm512_maskz_mov_ps(f32_first(n), a); } /* rest: 0 */
-static inline f32_vec f32_fill(f32_vec a, int n, float s) { /* rest: s */
+static inline f32_vec f32_fill(f32_vec a, int n, float s) {                                       /* rest: s */
     return _mm512_mask_mov_ps(_mm512_set1_ps(s), f32_first(n), a);
 }
 

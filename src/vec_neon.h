@@ -10,13 +10,11 @@
 typedef struct { float32x4_t q[4]; } f32_vec;
 typedef struct { float64x2_t q[4]; } f64_vec;
 
-/* Applies an expression in q0..q3 of the arguments; i is a constant in each of its four uses. */
-#define EACH(type, expression_of_0, expression_of_1, expression_of_2, expression_of_3) \
-    ((type){{expression_of_0, expression_of_1, expression_of_2, expression_of_3}})
+/* A function of each q register. */
+#define EACH(type, q0, q1, q2, q3) ((type){{q0, q1, q2, q3}})
 #define EACH1(type, f, a) EACH(type, f(a.q[0]), f(a.q[1]), f(a.q[2]), f(a.q[3]))
-#define EACH2(type, f, a, b) \
-    EACH(type, f(a.q[0], b.q[0]), f(a.q[1], b.q[1]), f(a.q[2], b.q[2]), f(a.q[3], b.q[3]))
-#define EACH3(type, f, c, a, b)                                                        \
+#define EACH2(type, f, a, b) EACH(type, f(a.q[0], b.q[0]), f(a.q[1], b.q[1]), f(a.q[2], b.q[2]), f(a.q[3], b.q[3]))
+#define EACH3(type, f, c, a, b)                                                                 \
     EACH(type, f(c.q[0], a.q[0], b.q[0]), f(c.q[1], a.q[1], b.q[1]), f(c.q[2], a.q[2], b.q[2]), \
          f(c.q[3], a.q[3], b.q[3]))
 
@@ -69,41 +67,41 @@ static inline uint16x4_t bf16_narrow(float32x4_t a) {
     near = vbslq_u32(vceqq_f32(a, a), near, vorrq_u32(u, vdupq_n_u32(0x400000)));
     return vshrn_n_u32(near, 16);
 }
-#define HALF_LOAD_STORE(name)                                                                                   \
-    static inline f32_vec name##_load(const uint16_t *p) {                                                      \
-        return EACH(f32_vec, name##_widen(vld1_u16(p)), name##_widen(vld1_u16(p + 4)),                          \
-                    name##_widen(vld1_u16(p + 8)), name##_widen(vld1_u16(p + 12)));                             \
-    }                                                                                                           \
-    static inline void name##_store(uint16_t *p, f32_vec a) {                                                   \
-        for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, name##_narrow(a.q[i]));                                 \
+#define HALF_LOAD_STORE(name)                                                                                         \
+    static inline f32_vec name##_load(const uint16_t *p) {                                                            \
+        return EACH(f32_vec, name##_widen(vld1_u16(p)), name##_widen(vld1_u16(p + 4)), name##_widen(vld1_u16(p + 8)), \
+                    name##_widen(vld1_u16(p + 12)));                                                                  \
+    }                                                                                                                 \
+    static inline void name##_store(uint16_t *p, f32_vec a) {                                                         \
+        for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, name##_narrow(a.q[i]));                                       \
     }
 HALF_LOAD_STORE(f16)
 HALF_LOAD_STORE(bf16)
 
 /* There are no masked loads or stores: tails go through a copy. */
-#define TAILS(name, element, vec, lanes)                             \
-    static inline vec name##_load_n(const element *p, int n) {       \
-        element copy[lanes] = {0};                                   \
-        memcpy(copy, p, (size_t)n * sizeof *p);                      \
-        return name##_load(copy);                                    \
-    }                                                                \
-    static inline void name##_store_n(element *p, vec a, int n) {    \
-        element copy[lanes];                                         \
-        name##_store(copy, a);                                       \
-        memcpy(p, copy, (size_t)n * sizeof *p);                      \
+#define TAILS(name, element, vec, lanes)                          \
+    static inline vec name##_load_n(const element *p, int n) {    \
+        element copy[lanes] = {0};                                \
+        memcpy(copy, p, (size_t)n * sizeof *p);                   \
+        return name##_load(copy);                                 \
+    }                                                             \
+    static inline void name##_store_n(element *p, vec a, int n) { \
+        element copy[lanes];                                      \
+        name##_store(copy, a);                                    \
+        memcpy(p, copy, (size_t)n * sizeof *p);                   \
     }
 TAILS(f32, float, f32_vec, 16)
 TAILS(f64, double, f64_vec, 8)
 TAILS(f16, uint16_t, f32_vec, 16)
 TAILS(bf16, uint16_t, f32_vec, 16)
 
-#define FILLS(name, element, vec, lanes)                             \
-    static inline vec name##_fill(vec a, int n, element s) {         \
-        element copy[lanes];                                         \
-        name##_store(copy, a);                                       \
-        for (int i = n; i < lanes; i++) copy[i] = s;                 \
-        return name##_load(copy);                                    \
-    }                                                                \
+#define FILLS(name, element, vec, lanes)                     \
+    static inline vec name##_fill(vec a, int n, element s) { \
+        element copy[lanes];                                 \
+        name##_store(copy, a);                               \
+        for (int i = n; i < lanes; i++) copy[i] = s;         \
+        return name##_load(copy);                            \
+    }                                                        \
     static inline vec name##_keep(vec a, int n) { return name##_fill(a, n, 0); }
 FILLS(f32, float, f32_vec, 16)
 FILLS(f64, double, f64_vec, 8)

@@ -15,39 +15,39 @@ typedef struct { float v[16]; } f32_vec;
 typedef struct { double v[8]; } f64_vec;
 
 /* The operations on lanes are the same for both types but for the C names of two functions. */
-#define LANEWISE(name, params, expression)        \
-    static inline VEC name params {               \
-        VEC r;                                    \
+#define LANEWISE(name, params, expression)                   \
+    static inline VEC name params {                          \
+        VEC r;                                               \
         for (int i = 0; i < LANES; i++) r.v[i] = expression; \
-        return r;                                 \
+        return r;                                            \
     }
-#define OPERATIONS(type, element, fma_, fabs_)                                                     \
-    LANEWISE(type##_set1, (element s), s)                                                          \
-    LANEWISE(type##_add, (VEC a, VEC b), a.v[i] + b.v[i])                                          \
-    LANEWISE(type##_sub, (VEC a, VEC b), a.v[i] - b.v[i])                                          \
-    LANEWISE(type##_mul, (VEC a, VEC b), a.v[i] * b.v[i])                                          \
-    LANEWISE(type##_fma, (VEC a, VEC b, VEC c), fma_(a.v[i], b.v[i], c.v[i]))                      \
-    LANEWISE(type##_fnma, (VEC a, VEC b, VEC c), fma_(-a.v[i], b.v[i], c.v[i]))                    \
-    LANEWISE(type##_abs, (VEC a), fabs_(a.v[i]))                                                   \
-    LANEWISE(type##_max, (VEC a, VEC b), a.v[i] > b.v[i] ? a.v[i] : b.v[i])                        \
-    LANEWISE(type##_fill, (VEC a, int n, element s), i < n ? a.v[i] : s)                           \
-    LANEWISE(type##_keep, (VEC a, int n), i < n ? a.v[i] : 0)                                      \
-    LANEWISE(type##_load, (const element *p), p[i])                                                \
-    LANEWISE(type##_load_n, (const element *p, int n), i < n ? p[i] : 0)                           \
-    static inline void type##_store(element *p, VEC a) { memcpy(p, a.v, sizeof a.v); }             \
-    static inline void type##_store_n(element *p, VEC a, int n) {                                  \
-        for (int i = 0; i < n; i++) p[i] = a.v[i];                                                 \
-    }                                                                                              \
-    static inline element type##_sum(VEC a) {                                                      \
-        for (int half = LANES / 2; half; half /= 2)                                                \
-            for (int i = 0; i < half; i++) a.v[i] += a.v[i + half];                                \
-        return a.v[0];                                                                             \
-    }                                                                                              \
-    static inline void type##_fold4(VEC a, VEC b, VEC c, VEC d, element sums[4]) {                 \
-        sums[0] = type##_sum(a);                                                                   \
-        sums[1] = type##_sum(b);                                                                   \
-        sums[2] = type##_sum(c);                                                                   \
-        sums[3] = type##_sum(d);                                                                   \
+#define OPERATIONS(type, element, fma_, fabs_)                                         \
+    LANEWISE(type##_set1, (element s), s)                                              \
+    LANEWISE(type##_add, (VEC a, VEC b), a.v[i] + b.v[i])                              \
+    LANEWISE(type##_sub, (VEC a, VEC b), a.v[i] - b.v[i])                              \
+    LANEWISE(type##_mul, (VEC a, VEC b), a.v[i] * b.v[i])                              \
+    LANEWISE(type##_fma, (VEC a, VEC b, VEC c), fma_(a.v[i], b.v[i], c.v[i]))          \
+    LANEWISE(type##_fnma, (VEC a, VEC b, VEC c), fma_(-a.v[i], b.v[i], c.v[i]))        \
+    LANEWISE(type##_abs, (VEC a), fabs_(a.v[i]))                                       \
+    LANEWISE(type##_max, (VEC a, VEC b), a.v[i] > b.v[i] ? a.v[i] : b.v[i])            \
+    LANEWISE(type##_fill, (VEC a, int n, element s), i < n ? a.v[i] : s)               \
+    LANEWISE(type##_keep, (VEC a, int n), i < n ? a.v[i] : 0)                          \
+    LANEWISE(type##_load, (const element *p), p[i])                                    \
+    LANEWISE(type##_load_n, (const element *p, int n), i < n ? p[i] : 0)               \
+    static inline void type##_store(element *p, VEC a) { memcpy(p, a.v, sizeof a.v); } \
+    static inline void type##_store_n(element *p, VEC a, int n) {                      \
+        for (int i = 0; i < n; i++) p[i] = a.v[i];                                     \
+    }                                                                                  \
+    static inline element type##_sum(VEC a) {                                          \
+        for (int half = LANES / 2; half; half /= 2)                                    \
+            for (int i = 0; i < half; i++) a.v[i] += a.v[i + half];                    \
+        return a.v[0];                                                                 \
+    }                                                                                  \
+    static inline void type##_fold4(VEC a, VEC b, VEC c, VEC d, element sums[4]) {     \
+        sums[0] = type##_sum(a);                                                       \
+        sums[1] = type##_sum(b);                                                       \
+        sums[2] = type##_sum(c);                                                       \
+        sums[3] = type##_sum(d);                                                       \
     }
 
 #define VEC f32_vec
@@ -98,16 +98,16 @@ static inline uint16_t f16_narrow(float a) {
     return (uint16_t)(sign | ((size + 0xfff + ((size >> 13) & 1) - 0x38000000) >> 13));
 }
 
-#define HALF(name)                                                         \
-    static inline f32_vec name##_load_n(const uint16_t *p, int n) {        \
-        f32_vec r;                                                         \
-        for (int i = 0; i < 16; i++) r.v[i] = i < n ? name##_widen(p[i]) : 0; \
-        return r;                                                          \
-    }                                                                      \
+#define HALF(name)                                                                        \
+    static inline f32_vec name##_load_n(const uint16_t *p, int n) {                       \
+        f32_vec r;                                                                        \
+        for (int i = 0; i < 16; i++) r.v[i] = i < n ? name##_widen(p[i]) : 0;             \
+        return r;                                                                         \
+    }                                                                                     \
     static inline f32_vec name##_load(const uint16_t *p) { return name##_load_n(p, 16); } \
-    static inline void name##_store_n(uint16_t *p, f32_vec a, int n) {     \
-        for (int i = 0; i < n; i++) p[i] = name##_narrow(a.v[i]);          \
-    }                                                                      \
+    static inline void name##_store_n(uint16_t *p, f32_vec a, int n) {                    \
+        for (int i = 0; i < n; i++) p[i] = name##_narrow(a.v[i]);                         \
+    }                                                                                     \
     static inline void name##_store(uint16_t *p, f32_vec a) { name##_store_n(p, a, 16); }
 HALF(f16)
 HALF(bf16)

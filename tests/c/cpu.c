@@ -3,7 +3,7 @@
 
 #include "cpu.h"
 
-#define PRINT_ISA(name)                                                                                                \
+#define PRINT_ISA(name) \
     if (fastln_cpu_has_##name()) puts(#name);
 
 int main(void) {

@@ -44,7 +44,8 @@ static int do_case(void) {
     task.shape[0] = (ptrdiff_t)rows;
     task.x_strides[0] = task.y_strides[0] = (ptrdiff_t)(head[2] ? item : length * item);
     void *x = read_bytes(rows * length * item), *y = malloc(rows * length * item + 1);
-    void *weight = head[5] & 1 ? read_bytes(length * real) : NULL, *bias = head[5] & 2 ? read_bytes(length * real) : NULL;
+    void *weight = head[5] & 1 ? read_bytes(length * real) : NULL,
+         *bias = head[5] & 2 ? read_bytes(length * real) : NULL;
     if (!y) fail("out of memory");
     task.x = x, task.y = y, task.weight = weight, task.bias = bias;
     fastln_run(&task);
