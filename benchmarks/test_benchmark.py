@@ -1,4 +1,4 @@
-"""fastln beside the NumPy formula, by pytest-benchmark: every operation, dtype and affine form, on shapes from a batch
+"""fastln beside the NumPy formula, by pytest-benchmark: both operations, all affine forms, on shapes from a batch
 of one to an array past the caches. Results are compared before anything is timed.
 
     python -m pytest benchmarks --benchmark-group-by=group --benchmark-columns=median,iqr,rounds
@@ -43,7 +43,7 @@ def run(benchmark, operation, library, shape, dtype, affine, axis=-1):
     else:
         benchmark(getattr(formula, operation), x, **parameters, axis=axis)
     benchmark.group = f"{operation} {'x'.join(map(str, shape))} {dtype} {affine} axis={axis}"
-    benchmark.extra_info["isa"] = fastln.show_config("dicts")["simd"]["active"]
+    benchmark.extra_info["isa"] = fastln.show_config("dicts")["SIMD"]["active"]
 
 
 @pytest.mark.parametrize("library", ["fastln", "formula"])

@@ -8,7 +8,7 @@ The design in short:
 - Both operations go through `normalize`, so each check exists once. Nothing is written before all of them have passed.
 - The kernels know two layouts (fastln.h). `describe` says whether an array has one of them and how; what has none is
   copied into the result first and normalized there in place, so that there are no temporaries of the array's size.
-- Which layout is taken, and with it the last bit of the result, depends on x alone, never on `out`.
+- The layouts differ in speed alone: both give the same bits.
 """
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.object cimport PyTypeObject
@@ -178,7 +178,7 @@ cdef int check_out(object out, ndarray x, int type_num) except -1:
     cdef ndarray y = <ndarray>out
     if not PyArray_CheckExact(out):
         as_array(out, "out")
-    if PyArray_TYPE(y) != type_num:
+    if PyArray_TYPE(y) != type_num or not PyArray_ISNOTSWAPPED(y):
         raise TypeError(f"out: expected dtype {empty(0, NULL, NULL, 0, type_num).dtype}, got {y.dtype}")
     if not has_shape_of(y, x, <uint64_t>-1):
         raise ValueError(f"out: expected shape {shape_of(x, <uint64_t>-1)}, got {shape_of(y, <uint64_t>-1)}")
@@ -246,8 +246,7 @@ cdef npy_intp magnitude(npy_intp stride) noexcept:
 
 cdef bint describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
                    const npy_intp *y_strides, uint64_t axes, npy_intp itemsize, int *order) noexcept:
-    """Fills in the task's layout, and all axes' order in memory; False if x and y together have none of the layouts.
-    Which one it is depends on x alone."""
+    """Fills in the task's layout, and all axes' order in memory; False if x and y together have none of the layouts."""
     cdef int i, j, axis, n = 0, outer = 0
     # The normalized axes must be one, of a uniform step. Axes of size 1 have a stride, but it means nothing.
     task.length = 1
@@ -319,16 +318,14 @@ cdef bint describe(fastln_task *task, int ndim, const npy_intp *shape, const npy
     return True
 
 
-cdef bint plan(fastln_task *task, ndarray x, ndarray y, bint direct, bint columns, uint64_t axes, int *order,
-               bint *copy) noexcept:
+cdef bint plan(fastln_task *task, ndarray x, ndarray y, bint direct, uint64_t axes, int *order, bint *copy) noexcept:
     """Describes a kernel's way from x to y, or else within y once x was copied there; False if it can't write y.
-    `direct`: x may be read; `columns`: the layout that must be taken."""
+    `direct`: x may be read."""
     cdef npy_intp *shape = PyArray_DIMS(y)
     cdef npy_intp *strides = PyArray_STRIDES(y)
     cdef npy_intp itemsize = PyArray_ITEMSIZE(y)
     copy[0] = not (direct and describe(task, PyArray_NDIM(y), shape, PyArray_STRIDES(x), strides, axes, itemsize, order))
-    return not copy[0] or (describe(task, PyArray_NDIM(y), shape, strides, strides, axes, itemsize, order)
-                           and task.columns == columns)
+    return not copy[0] or describe(task, PyArray_NDIM(y), shape, strides, strides, axes, itemsize, order)
 
 
 cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes, int type_num, int *order, bint *copy):
@@ -352,13 +349,12 @@ cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes,
                     n += 1
             dense_strides(ndim, shape, order, itemsize, strides)
             describe(task, ndim, shape, strides, strides, axes, itemsize, own_order)
-    cdef bint columns = task.columns
     if given is not None:
         direct = direct and (same(x, given) or not share(x, PyArray_NBYTES(x), given, PyArray_NBYTES(given)))
-        if is_plain(given) and plan(task, x, given, direct, columns, axes, order, copy):
+        if is_plain(given) and plan(task, x, given, direct, axes, order, copy):
             return given
     cdef ndarray y = empty(ndim, shape, own_order, 0, type_num)
-    plan(task, x, y, direct, columns, axes, order, copy)
+    plan(task, x, y, direct, axes, order, copy)
     return y
 
 

@@ -304,12 +304,14 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
     return N(finish)(LANES, used, plan.inverse, means, offset, m2, eps, s);
 }
 
-/* A power of two that brings values of size up to `top` near 1; NaN for Inf and NaN. */
-static double N(power)(REAL top) {
+/* A power of two that brings values of size up to `top` near 1, or sqrt(eps) if that is larger: what is small beside it
+ * means nothing, and eps * k^2 must not overflow. NaN for Inf and NaN. */
+static double N(power)(REAL top, double eps) {
     int exponent;
     if (!(top <= REAL_MAX)) return NAN;
-    frexp(top, &exponent);
-    return top == 0 ? 1 : ldexp(1, exponent < 2 - MAX_POWER ? MAX_POWER : 2 - exponent);
+    double size = fmax(top, fmin(sqrt(eps), 1));
+    frexp(size, &exponent);
+    return size == 0 ? 1 : ldexp(1, exponent < 2 - MAX_POWER ? MAX_POWER : 2 - exponent);
 }
 
 /* The largest |x| of each lane, Inf or NaN if there is one. */

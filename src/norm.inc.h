@@ -17,19 +17,29 @@ INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrd
     for (int j = 0; j < count && !task->subtract_mean; j++) s->hi[j] = s->shift[j] = 0;
 }
 
-/* The same on the cold path, where x was multiplied by k. A row without spread depends on eps alone, and eps * k^2 may
- * be out of range: its rstd comes from eps itself; it stays finite, because 0 times Inf is not 0. */
+/* The same on the cold path, where x was multiplied by k, which is NaN for rows with an Inf or NaN. The rstd of a row
+ * without spread comes from eps itself, since eps * k^2 may be out of range; if what it is multiplied with is 0, it must
+ * be finite. */
 INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
                                const double *k, N(scales) *s) {
     N(scales) unscaled = *s;
     for (int j = 0; j < count; j++) {
         double rstd = s->flat[j] ? 1 / sqrt(task->eps) : s->rstd[j] * k[j];
-        unscaled.mean[j] = (REAL)(s->mean[j] / k[j]);
-        unscaled.rstd[j] = (REAL)rstd;
-        if (s->flat[j]) s->rstd[j] = rstd / k[j] < REAL_MAX ? (REAL)(rstd / k[j]) : REAL_MAX, s->shift[j] = 0;
+        unscaled.mean[j] = k[j] == k[j] ? (REAL)(s->mean[j] / k[j]) : (REAL)NAN;
+        unscaled.rstd[j] = k[j] == k[j] ? (REAL)rstd : (REAL)NAN;
+        if (s->flat[j]) {
+            int zero = task->subtract_mean || s->mean[j] == 0;
+            s->rstd[j] = zero && !(rstd / k[j] < REAL_MAX) ? REAL_MAX : (REAL)(rstd / k[j]);
+            s->shift[j] = 0;
+        }
         if (!task->subtract_mean) s->hi[j] = s->shift[j] = 0;
     }
     N(give_stats)(task, rows, first, count, &unscaled);
+}
+
+/* A row that is NaN is the same NaN everywhere, whatever the processor makes of the operands' own. */
+INLINE void N(write_nan)(const fastln_task *task, char *y, ptrdiff_t step) {
+    for (ptrdiff_t i = 0; i < task->length; i++) E(store_n)((ELEMENT *)(y + i * step), V(set1)((REAL)NAN), 1);
 }
 
 /* ---- rows: the values of a row lie side by side ---- */
@@ -77,7 +87,7 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
     V(store)(tops, top);
     for (int lane = 1; lane < LANES; lane++)
         if (!(tops[lane] <= tops[0])) tops[0] = tops[lane] + 0 * tops[0]; /* a NaN stays */
-    double k = N(power)(tops[0]);
+    double k = N(power)(tops[0], task->eps);
     VEC scale = V(set1)((REAL)k);
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
@@ -85,6 +95,7 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
     N(row_moments)(plan, x, 0, 1, centred, &scale, &s);
     N(give_cold_stats)(task, rows, i, 1, &k, &s);
     N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale, 0, 0);
+    if (k != k) N(write_nan)(task, rows->y + i * rows->y_stride, SIZE);
 }
 
 INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
@@ -208,13 +219,16 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
         REAL tops[LANES], powers[LANES];
         V(store)(tops, N(largest)(V(set1)(0), x + v * LANES * SIZE, task->x_step, task->length, lanes));
         for (int l = 0; l < LANES; l++)
-            powers[l] = (REAL)(k[v][l] = l >= lanes || s[v].fine[l] ? 1 : N(power)(tops[l]));
+            powers[l] = (REAL)(k[v][l] = l >= lanes || s[v].fine[l] ? 1 : N(power)(tops[l], task->eps));
         scale[v] = V(load)(powers);
     }
     N(tile_moments)(task, x, width, centred, scale, k, s);
     for (int v = 0; v * LANES < width; v++)
         N(give_cold_stats)(task, rows, first + v * LANES, N(lanes_in)(width, v), k[v], s + v);
     N(apply_tile)(task, x, rows->y + first * SIZE, width, 0, s, N(affine)(task), centred, scale);
+    for (int c = 0; c < width; c++)
+        if (k[c / LANES][c % LANES] != k[c / LANES][c % LANES])
+            N(write_nan)(task, rows->y + (first + c) * SIZE, task->y_step);
 }
 
 INLINE int N(tile_width)(ptrdiff_t left) { return left < TILE * LANES ? (int)left : TILE * LANES; }

@@ -135,9 +135,29 @@ def test_a_row_without_spread_that_keeps_its_mean(fmt, eps, isa):
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_a_row_without_spread_that_keeps_its_mean_without_eps(fmt, isa):
+    """x / 0, but 0 where x is 0."""
+    for n in (1, 5, 16, 100):
+        x = np.repeat(vectors.constants(fmt)[:, None], n, axis=1)
+        expected = np.where(x == 0, 0, np.copysign(np.inf, x.astype(np.float64)))
+        for axis, array in ((1, x), (0, np.ascontiguousarray(x.T))):
+            y = fastln.layer_norm(array, eps=0.0, axis=axis, subtract_mean=False)
+            np.testing.assert_array_equal((y if axis else y.T).astype(np.float64), expected)
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_a_huge_row_without_spread(fmt, isa):
     for value in vectors.constants(fmt)[[0, 2, -1]]:
         assert not fastln.layer_norm(np.full(vectors.HUGE, value), eps=0.0).any()
+
+
+def test_tiny_values_beside_a_tiny_eps(isa):
+    """Both are far below where squares underflow; what comes out of them is not."""
+    y, _, rstd = fastln.layer_norm([1e-310, 2e-310], eps=1e-290, return_stats=True)
+    np.testing.assert_allclose(rstd, 1e145, rtol=1e-14)
+    np.testing.assert_allclose(y, [-5e-166, 5e-166], rtol=1e-12)
+    y = fastln.rms_norm(np.array([[1e-305], [2e-305]]), np.array([1e200, 1e200]), eps=1e-280, axis=0)
+    np.testing.assert_allclose(y, [[1e35], [2e35]], rtol=1e-14)
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
@@ -168,7 +188,7 @@ def test_eps_at_every_scale(fmt, isa):
     x = np.concatenate([vectors.rows(fmt, 100), vectors.constants(fmt).repeat(100).reshape(-1, 100)])
     for centred, operation in ((True, fastln.layer_norm), (False, fastln.rms_norm)):
         m = oracle.moments(x, centred)
-        for eps in (5e-324, 1e-300, 1e-90, 1e-45, 1e-38, 1e-30, 1.0, 1e30, 1e38, 1e60, 1e300):
+        for eps in (5e-324, 1e-300, 1e-290, 1e-280, 1e-275, 1e-90, 1e-45, 1e-38, 1e-30, 1.0, 1e30, 1e38, 1e60, 1e300):
             exact = oracle.normalize(m, eps)
             y, *_, rstd = operation(x, eps=eps, return_stats=True)
             contract.assert_holds(y, exact.t, fmt, rows=m.in_contract, context=f"{operation.__name__} eps={eps}")

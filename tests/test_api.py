@@ -261,6 +261,9 @@ LAYOUTS = {
 }
 
 
+WRITABLE = [layout for layout in LAYOUTS if layout != "bytes swapped"]  # not the dtype of the result
+
+
 def laid_out(layout, a):
     """The values of a in another place."""
     view = LAYOUTS[layout](a)
@@ -285,7 +288,7 @@ def test_layout_of_x(layout, axes):
 
 
 @pytest.mark.parametrize("axes", [(-1,), (1,), (1, 2, 3), (0, 2)], ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", WRITABLE)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_layout_of_out(layout, axes, order):
     x = np.array(SMALL, order=order)
@@ -301,7 +304,7 @@ def test_layout_of_out(layout, axes, order):
 
 
 @pytest.mark.parametrize("axes", [(-1,), (1,), (0, 2)], ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", WRITABLE)
 def test_in_place(layout, axes):
     x = laid_out(layout, SMALL)
     expected = fastln.layer_norm(x, axis=axes)

@@ -116,6 +116,7 @@ BAD_OUTS = [
     ([[0.0] * 3] * 2, TypeError, "expected a NumPy array, got list"),
     (np.ma.zeros((2, 3)), TypeError, f"{ACCEPTED}a masked array"),
     (np.zeros((2, 3), np.float32), TypeError, "expected dtype float64, got float32"),
+    (np.zeros((2, 3), ">f8"), TypeError, "expected dtype float64, got >f8"),
     (np.zeros((2, 3), np.int64), TypeError, "expected dtype float64, got int64"),
     (np.zeros((3, 2)), ValueError, "expected shape (2, 3), got (3, 2)"),
     (np.zeros((1, 2, 3)), ValueError, "expected shape (2, 3), got (1, 2, 3)"),

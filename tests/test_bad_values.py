@@ -127,3 +127,15 @@ def test_large_values_are_not_bad(fmt, operation, isa):
         y, *_, rstd = OPERATIONS[operation](x, eps=0.0, return_stats=True)
         assert np.isfinite(y.astype(np.float32)).all(), f"length {n}"
         assert (rstd > 0).all()
+
+
+@pytest.mark.parametrize("operation", [fastln.layer_norm, fastln.rms_norm])
+@pytest.mark.parametrize("bad", [0x7FC00123, 0xFFC00000, 0x7F800001, 0x7F800000, 0xFF800000], ids=hex)
+def test_a_row_of_nan_has_one_set_of_bits(operation, bad, isa):
+    """Whatever NaN was there, and whatever the processor makes of two of them."""
+    x = np.ones((3, 40), np.float32)
+    x.view(np.uint32)[1, 7] = bad
+    weight = np.linspace(-1, 1, 40, dtype=np.float32)
+    for y in operation(x, weight), operation(np.asfortranarray(x), weight), operation(x.T, weight, axis=0).T:
+        assert (np.ascontiguousarray(y[1]).view(np.uint32) == 0x7FC00000).all()
+        assert np.isfinite(y[[0, 2]]).all()

@@ -395,6 +395,8 @@ def test_memory_does_not_grow():
         "rms_norm(x, w, out=y)",
         "layer_norm(x, axis=0, out=y)",
         "layer_norm(x.reshape(1, -1), out=y.reshape(1, -1))",
+        "layer_norm(x, w, w, out=f)",
+        "layer_norm(f, w, w, out=y)",
     ],
 )
 def test_no_temporaries(call):
@@ -403,7 +405,9 @@ def test_no_temporaries(call):
         import resource, tracemalloc
         import fastln, numpy as np
         x, y, w = np.ones((16384, 1024), np.float32), np.zeros((16384, 1024), np.float32), np.ones(1024, np.float32)
+        f = np.zeros((1024, 16384), np.float32).T
         y += 1
+        f += 1
         fastln.layer_norm(x[:4000], out=y[:4000])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         tracemalloc.start()
