@@ -49,5 +49,5 @@ static const fastln_isa *active_isa(void) {
 const char *fastln_isa_active(void) { return active_isa()->name; }
 
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype) {
-    return &active_isa()->kernels[operation][dtype];
+    return &active_isa()->kernels[dtype][operation];
 }

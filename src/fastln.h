@@ -77,7 +77,7 @@ typedef struct fastln_kernel {
 
 typedef struct fastln_isa {
     const char *name;
-    fastln_kernel kernels[FASTLN_OPERATIONS][FASTLN_DTYPES];
+    const fastln_kernel *kernels[FASTLN_DTYPES]; /* an array of FASTLN_OPERATIONS for each dtype */
 } fastln_isa;
 
 /* isa_<name>.c: the table, or NULL where the compiler was not given, or does not know, the instruction set. */

@@ -85,13 +85,9 @@ enum {
 #include "norm.inc.h"
 #undef DTYPE
 
-#define KERNEL(operation, dtype)                                                                    \
-    [FASTLN_##operation][FASTLN_##dtype] = {operation##_rows_##dtype, operation##_columns_##dtype,  \
-                                            operation##_piece_##dtype, operation##_combine_##dtype, \
-                                            operation##_apply_##dtype},
-#define KERNELS_OF_DTYPE(dtype) KERNEL(layer_norm, dtype) KERNEL(rms_norm, dtype)
+#define KERNELS_OF(dtype) [FASTLN_##dtype] = kernels_##dtype,
 #define STRING_(name) #name
 #define STRING(name) STRING_(name)
 
-static const fastln_isa table = {STRING(ISA), {FASTLN_FOR_EACH_DTYPE(KERNELS_OF_DTYPE)}};
+static const fastln_isa table = {STRING(ISA), {FASTLN_FOR_EACH_DTYPE(KERNELS_OF)}};
 const fastln_isa *const PASTE(fastln_isa, ISA) = &table;

@@ -280,3 +280,9 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
 ENTRIES(layer_norm, 1)
 ENTRIES(rms_norm, 0)
 #undef ENTRIES
+
+#define KERNEL(operation)                                                                                              \
+    [FASTLN_##operation] = {N(operation##_rows), N(operation##_columns), N(operation##_piece), N(operation##_combine), \
+                            N(operation##_apply)},
+static const fastln_kernel N(kernels)[FASTLN_OPERATIONS] = {FASTLN_FOR_EACH_OPERATION(KERNEL)};
+#undef KERNEL

@@ -592,10 +592,20 @@ def test_onnx_runtime_is_imported_only_to_compare(tmp_path):
 
 def test_interruption_is_polite(samples):
     command = [sys.executable, EXAMPLE, "--batch", "1", *["a.py"] * 2000]
-    process = subprocess.Popen(command, cwd=samples, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("a.py")
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    process = subprocess.Popen(
+        command,
+        cwd=samples,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
+    try:
+        assert process.stdout.readline().startswith("a.py")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, errors) == (130, "identify_files.py: interrupted\n")
 
 

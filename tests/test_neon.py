@@ -1,6 +1,5 @@
 """The NEON kernels, cross-compiled into a C program and run by an emulator, give the bits that this processor gives."""
 
-import ast
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 import fastln
 import vectors
+from flags import flags
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
@@ -19,14 +19,6 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which(EMULATOR), reason=f"needs {EMULATOR} (Debian: qemu-user-static)"),
     pytest.mark.skipif(not (ROOT / "src").is_dir(), reason="needs the sources of the kernels"),
 ]
-
-
-def kernel_flags():
-    """What setup.py compiles the kernels with; without OpenMP, so the driver is serial."""
-    for node in ast.parse((ROOT / "setup.py").read_text()).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "UNIX":
-            return ast.literal_eval(node.value)
-    raise LookupError("setup.py has no list of flags UNIX")
 
 
 def compile_all(*commands):
@@ -41,7 +33,8 @@ def driver(tmp_path_factory):
     folder = tmp_path_factory.mktemp("neon")
     sources = [*sorted((ROOT / "src").glob("*.c")), ROOT / "tests" / "c" / "driver.c"]
     objects = [folder / f"{source.stem}.o" for source in sources]
-    compiler = [COMPILER, *kernel_flags(), "-Wall", "-Wextra", f"-I{ROOT / 'src'}"]
+    # Without OpenMP, so the driver is serial.
+    compiler = [COMPILER, *flags("run"), "-Wall", "-Wextra", f"-I{ROOT / 'src'}"]
     compile_all(*([*compiler, "-c", source, "-o", target] for source, target in zip(sources, objects, strict=True)))
     compile_all([COMPILER, "-static", *objects, "-o", folder / "driver", "-lm"])
     return folder / "driver"
