@@ -7,7 +7,7 @@ C-contiguous, have two dimensions, and are normalized over the second. The half 
 (``array.view(numpy.uint16)``), with weight and bias in float32. weight and bias may be None, out may be x; out must not
 overlap an argument in any other way.
 
-Checked are None, shapes, alignment and eps (ValueError); nothing is converted, copied or allocated. The GIL is neither
+Checked are None, shapes, alignment and eps (ValueError); nothing is converted or copied. The GIL is neither
 needed nor released.
 """
 from libc.math cimport isfinite
@@ -35,13 +35,15 @@ cdef int normalize(fastln_operation operation, fastln_dtype dtype, values x, fac
     if x is None or out is None:
         return refuse("x and out: expected arrays, got None")
     if out.shape[0] != x.shape[0] or out.shape[1] != x.shape[1]:
-        return refuse("out: expected the shape of x")
+        with gil:
+            raise ValueError(f"out: expected shape {x.shape[0], x.shape[1]}, got {out.shape[0], out.shape[1]}")
     if weight is not None and weight.shape[0] != x.shape[1]:
-        return refuse("weight: expected as many values as x has columns")
+        return refuse_length("weight", x.shape[1], weight.shape[0])
     if bias is not None and bias.shape[0] != x.shape[1]:
-        return refuse("bias: expected as many values as x has columns")
+        return refuse_length("bias", x.shape[1], bias.shape[0])
     if not (isfinite(eps) and eps >= 0):
-        return refuse("eps: expected a finite number >= 0")
+        with gil:
+            raise ValueError(f"eps: expected a finite number >= 0, got {eps}")
     if x.shape[0] == 0 or x.shape[1] == 0:
         return 0
     task.x = &x[0, 0]
@@ -70,6 +72,11 @@ cdef int normalize(fastln_operation operation, fastln_dtype dtype, values x, fac
 cdef int refuse(const char *why) except -1 nogil:
     with gil:
         raise ValueError(why.decode())
+
+
+cdef int refuse_length(const char *name, Py_ssize_t expected, Py_ssize_t got) except -1 nogil:
+    with gil:
+        raise ValueError(f"{name.decode()}: expected shape {(expected,)}, got {(got,)}")
 
 
 cpdef int layer_norm_f32(const float[:, ::1] x, const float[::1] weight, const float[::1] bias, double eps,

@@ -86,18 +86,18 @@ def test_refuses(operation, dtype):
     cases = [
         ("x and out: expected arrays", {"x": None}),
         ("x and out: expected arrays", {"out": None}),
-        ("out: expected the shape of x", {"x": x[1:]}),
-        ("out: expected the shape of x", {"x": x[:, 1:].copy()}),
-        ("weight: expected as many values", {"weight": weight[1:]}),
+        ("out: expected shape", {"x": x[1:]}),
+        ("out: expected shape", {"x": x[:, 1:].copy()}),
+        ("weight: expected shape", {"weight": weight[1:]}),
         ("eps: expected a finite number", {"eps": float("nan")}),
-        ("eps: expected a finite number", {"eps": -1.0}),
+        ("eps: expected a finite number >= 0, got -1.0", {"eps": -1.0}),
         ("x and out: expected aligned", {"x": misaligned(x)}),
         ("x and out: expected aligned", {"out": misaligned(x)}),
         ("weight and bias: expected aligned", {"weight": misaligned(weight)}),
     ]
     if operation == "layer_norm":
         cases += [
-            ("bias: expected as many values", {"bias": bias[1:]}),
+            ("bias: expected shape", {"bias": bias[1:]}),
             ("weight and bias: expected aligned", {"bias": misaligned(bias)}),
         ]
     function = getattr(kernels, f"{operation}_{dtype}")
