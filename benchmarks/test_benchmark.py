@@ -46,20 +46,15 @@ def run(benchmark, operation, library, shape, dtype, affine, axis=-1):
     benchmark.extra_info["isa"] = fastln.show_config("dicts")["SIMD"]["active"]
 
 
-@pytest.mark.parametrize("library", ["fastln", "formula"])
-@pytest.mark.parametrize("affine", AFFINE)
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-def test_layer_norm(benchmark, shape, dtype, affine, library):
-    run(benchmark, "layer_norm", library, shape, dtype, affine)
+CASES = [("layer_norm", affine) for affine in AFFINE] + [("rms_norm", "plain"), ("rms_norm", "weight")]
 
 
 @pytest.mark.parametrize("library", ["fastln", "formula"])
-@pytest.mark.parametrize("affine", ["plain", "weight"])
+@pytest.mark.parametrize(("operation", "affine"), CASES)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-def test_rms_norm(benchmark, shape, dtype, affine, library):
-    run(benchmark, "rms_norm", library, shape, dtype, affine)
+def test_last_axis(benchmark, operation, shape, dtype, affine, library):
+    run(benchmark, operation, library, shape, dtype, affine)
 
 
 @pytest.mark.parametrize("library", ["fastln", "formula"])

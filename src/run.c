@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-/* Values from which a second thread pays, and from which releasing the GIL does. Below, waking a thread costs more than
- * it brings: a region takes microseconds while the team is awake, and milliseconds when it is not. */
+/* Values from which there is a second thread, and from which the GIL is released. A region takes microseconds while the
+ * team is awake and milliseconds when it is not, so small work has none; where exactly it pays was not measured yet. */
 #define PARALLEL_VALUES (1 << 19)
 #define LONG_VALUES (1 << 18)
 /* Chunks begin at multiples of this: whole groups of rows, whole tiles of columns. */
