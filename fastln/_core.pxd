@@ -15,10 +15,15 @@ cdef extern from "fastln.h" nogil:
         FASTLN_layer_norm
         FASTLN_rms_norm
 
+    ctypedef enum fastln_layout:
+        FASTLN_ROWS
+        FASTLN_COLUMNS
+        FASTLN_SCATTERED
+
     ctypedef struct fastln_task:
         fastln_operation operation
         fastln_dtype dtype
-        int columns
+        fastln_layout layout
         int subtract_mean
         const void *x
         void *y
@@ -34,5 +39,9 @@ cdef extern from "fastln.h" nogil:
         Py_ssize_t shape[FASTLN_MAX_AXES]
         Py_ssize_t x_strides[FASTLN_MAX_AXES]
         Py_ssize_t y_strides[FASTLN_MAX_AXES]
+        int row_ndim
+        Py_ssize_t row_shape[FASTLN_MAX_AXES]
+        Py_ssize_t row_x_strides[FASTLN_MAX_AXES]
+        Py_ssize_t row_y_strides[FASTLN_MAX_AXES]
 
-cdef void run(const fastln_task *task) noexcept nogil
+cdef int run(const fastln_task *task) noexcept nogil

@@ -6,14 +6,14 @@ The design in short:
 - A batch of one is decided by what the call itself costs. An exact ndarray is therefore read through NumPy's C API (3 ns,
   a typed memoryview takes 105), the task lies on the stack, and no Python object is made but the result.
 - Both operations go through `normalize`, so each check exists once. Nothing is written before all of them have passed.
-- The kernels know two layouts (fastln.h). `describe` says whether an array has one of them and how; what has none is
-  copied into the result first and normalized there in place, so that there are no temporaries of the array's size.
-- The layouts differ in speed alone: both give the same bits.
+- `describe` finds the layout of any pair of arrays (fastln.h); the layouts differ in speed alone and give the same bits.
+  What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
+  temporaries of the array's size, unless `out` overlaps x without being x.
 """
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.object cimport PyTypeObject
 from libc.math cimport isfinite
-from libc.stdint cimport uint64_t
+from libc.stdint cimport INTPTR_MAX, uint64_t
 from libc.string cimport strcmp
 cimport numpy as cnp
 from numpy cimport (
@@ -38,7 +38,7 @@ cdef extern from "fastln.h" nogil:
     const char *fastln_isa_active()
     int fastln_isa_select(const char *name)
     void fastln_isa_select_best()
-    void fastln_run(const fastln_task *task)
+    int fastln_run(const fastln_task *task)
     bint fastln_is_long(const fastln_task *task)
     const char *fastln_parallel_init()
     const char *fastln_parallel_runtime()
@@ -71,6 +71,9 @@ cdef extern from "numpy/arrayobject.h":
 cdef object AxisError = getattr(np, "exceptions", np).AxisError  # moved in NumPy 1.25
 cdef object LAST_AXIS = -1
 cdef object NO_OFFSET = 0.0
+cdef enum:
+    NARROW = 5  # side by side: from so many on the columns' own kernel is faster than a copy; measured
+
 cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
 
 
@@ -244,124 +247,127 @@ cdef npy_intp magnitude(npy_intp stride) noexcept:
     return -stride if stride < 0 else stride
 
 
-cdef bint describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
-                   const npy_intp *y_strides, uint64_t axes, npy_intp itemsize, int *order) noexcept:
-    """Fills in the task's layout, and all axes' order in memory; False if x and y together have none of the layouts."""
-    cdef int i, j, axis, n = 0, outer = 0
-    # The normalized axes must be one, of a uniform step. Axes of size 1 have a stride, but it means nothing.
-    task.length = 1
-    task.x_step = task.y_step = itemsize
-    for axis in reversed(range(ndim)):
-        if axes >> axis & 1 and shape[axis] != 1:
-            if task.length == 1:
-                task.x_step = x_strides[axis]
-                task.y_step = y_strides[axis]
-            elif x_strides[axis] != task.x_step * task.length or y_strides[axis] != task.y_step * task.length:
-                return False
-            task.length *= shape[axis]
-    task.columns = task.x_step != itemsize
-    if not task.columns and task.y_step != itemsize:
-        return False
-
-    # The other axes, the one with the longest stride outermost.
-    for axis in range(ndim):
-        if not axes >> axis & 1:
-            i = n
-            while i > 0 and magnitude(x_strides[order[i - 1]]) < magnitude(x_strides[axis]):
-                order[i] = order[i - 1]
-                i -= 1
-            order[i] = axis
-            n += 1
-    outer = n
-    if task.columns:  # one of them must be dense in both, and becomes the last
-        i = n - 1
-        while i >= 0 and not (shape[order[i]] > 1 and x_strides[order[i]] == itemsize == y_strides[order[i]]):
-            i -= 1
-        if i < 0:
-            return False
-        axis = order[i]
-        for j in range(i, n - 1):
-            order[j] = order[j + 1]
-        order[n - 1] = axis
-        outer = n - 1
-        while outer > 0 and magnitude(x_strides[order[outer - 1]]) < magnitude(task.x_step):
-            outer -= 1
-
-    # Neighbours that nest in both arrays are one axis.
-    task.ndim = 0
+cdef int merge_axes(int n, const int *axes, const npy_intp *shape, const npy_intp *x_strides, const npy_intp *y_strides,
+                    Py_ssize_t *to_shape, Py_ssize_t *to_x, Py_ssize_t *to_y) noexcept:
+    """Those axes, outermost first, without any of size 1 and with neighbours that nest in both arrays as one. Returns how
+    many are left, at least one."""
+    cdef int i, j, axis, count = 0
     for i in range(n):
-        axis = order[i]
-        if shape[axis] == 1:
+        axis = axes[i]
+        if shape[axis] == 1:  # it has a stride, but that means nothing
             continue
-        j = task.ndim - 1
-        if (j < 0 or task.x_strides[j] != x_strides[axis] * shape[axis]
-                or task.y_strides[j] != y_strides[axis] * shape[axis]):
-            j += 1
-            task.shape[j] = 1
-        task.shape[j] *= shape[axis]
-        task.x_strides[j] = x_strides[axis]
-        task.y_strides[j] = y_strides[axis]
-        task.ndim = j + 1
-    if task.ndim == 0:
-        task.ndim = 1
-        task.shape[0] = 1
-        task.x_strides[0] = task.y_strides[0] = itemsize
+        j = count - 1
+        if j < 0 or to_x[j] != x_strides[axis] * shape[axis] or to_y[j] != y_strides[axis] * shape[axis]:
+            j = count
+            count += 1
+            to_shape[j] = 1
+        to_shape[j] *= shape[axis]
+        to_x[j] = x_strides[axis]
+        to_y[j] = y_strides[axis]
+    if count == 0:
+        to_shape[0] = 1
+        to_x[0] = to_y[0] = 0
+        count = 1
+    return count
 
-    # In memory the normalized axes come after the first `outer` others.
-    for i in reversed(range(outer, n)):
-        order[i + ndim - n] = order[i]
-    i = outer
+
+cdef int dense_axis(int n, const int *axes, const npy_intp *shape, const npy_intp *x_strides, const npy_intp *y_strides,
+                    npy_intp itemsize) noexcept:
+    """Where in `axes` is one whose values lie side by side in both arrays, enough of them for the layout of columns; or -1."""
+    cdef int i
+    for i in range(n):
+        if shape[axes[i]] >= NARROW and x_strides[axes[i]] == itemsize == y_strides[axes[i]]:
+            return i
+    return -1
+
+
+cdef void sort_axes(int ndim, const npy_intp *strides, uint64_t axes, int *order) noexcept:
+    """All axes, the one with the longest stride first; what is repeated rather than stored also first, so that it does not
+    come between values that lie side by side, but last if it is normalized."""
+    cdef npy_intp[FASTLN_MAX_AXES] keys
+    cdef int axis, i
     for axis in range(ndim):
-        if axes >> axis & 1:
-            order[i] = axis
-            i += 1
-    return True
+        keys[axis] = magnitude(strides[axis])
+        if keys[axis] == 0 and not axes >> axis & 1:
+            keys[axis] = INTPTR_MAX
+        i = axis
+        while i > 0 and keys[order[i - 1]] < keys[axis]:
+            order[i] = order[i - 1]
+            i -= 1
+        order[i] = axis
 
 
-cdef bint plan(fastln_task *task, ndarray x, ndarray y, bint direct, uint64_t axes, int *order, bint *copy) noexcept:
-    """Describes a kernel's way from x to y, or else within y once x was copied there; False if it can't write y.
-    `direct`: x may be read."""
-    cdef npy_intp *shape = PyArray_DIMS(y)
-    cdef npy_intp *strides = PyArray_STRIDES(y)
-    cdef npy_intp itemsize = PyArray_ITEMSIZE(y)
-    copy[0] = not (direct and describe(task, PyArray_NDIM(y), shape, PyArray_STRIDES(x), strides, axes, itemsize, order))
-    return not copy[0] or describe(task, PyArray_NDIM(y), shape, strides, strides, axes, itemsize, order)
+cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
+                   const npy_intp *y_strides, uint64_t axes, npy_intp itemsize, bint aligned, int *order) noexcept:
+    """Fills in the task's layout, and the order in memory of all axes."""
+    cdef int[FASTLN_MAX_AXES] normalized, others, sorted_axes
+    cdef int axis, i, dense, m = 0, n = 0
+    sort_axes(ndim, x_strides, axes, sorted_axes)
+    for i in range(ndim):
+        if axes >> i & 1:
+            normalized[m] = i
+            m += 1
+        axis = sorted_axes[i]
+        if not axes >> axis & 1:
+            others[n] = axis
+            n += 1
+    task.row_ndim = merge_axes(m, normalized, shape, x_strides, y_strides,
+                               task.row_shape, task.row_x_strides, task.row_y_strides)
+    task.length = 1
+    for i in range(task.row_ndim):
+        task.length *= task.row_shape[i]
+    task.x_step = task.row_x_strides[0]
+    task.y_step = task.row_y_strides[0]
+    task.layout = FASTLN_SCATTERED
+    if aligned and task.row_ndim == 1:
+        if task.length == 1 or task.x_step == itemsize == task.y_step:
+            task.layout = FASTLN_ROWS
+        else:
+            dense = dense_axis(n, others, shape, x_strides, y_strides, itemsize)
+            if dense >= 0:
+                task.layout = FASTLN_COLUMNS
+                axis = others[dense]
+                for i in range(dense, n - 1):
+                    others[i] = others[i + 1]
+                others[n - 1] = axis
+    task.ndim = merge_axes(n, others, shape, x_strides, y_strides, task.shape, task.x_strides, task.y_strides)
+
+    if task.layout == FASTLN_ROWS:  # innermost, whatever else the strides say
+        for i in range(ndim):
+            order[i] = others[i] if i < n else normalized[i - n]
+        return
+    n = 0
+    for i in range(ndim):
+        order[i] = sorted_axes[i]
+        if not axes >> order[i] & 1:
+            order[i] = others[n]
+            n += 1
 
 
 cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes, int type_num, int *order, bint *copy):
-    """Finds the layout of any x; returns the array to compute into, which is `given` (out) if possible."""
-    cdef int[FASTLN_MAX_AXES] own_order
-    cdef npy_intp[FASTLN_MAX_AXES] strides
+    """Finds the layout of any x; returns the array to compute into, which is `given` (out) if possible. copy: whether x is
+    to be copied there first."""
     cdef npy_intp *shape = PyArray_DIMS(x)
+    cdef npy_intp *strides = PyArray_STRIDES(x)
     cdef npy_intp itemsize = size_of(type_num)
-    cdef int i, n = 0, ndim = PyArray_NDIM(x)
-    # What x alone says: can it be read in place, which layout, and in which order its axes lie in memory.
-    cdef bint direct = PyArray_TYPE(x) == type_num and is_plain(x) and describe(
-        task, ndim, shape, PyArray_STRIDES(x), PyArray_STRIDES(x), axes, itemsize, own_order)
-    if not direct:  # a copy of it decides, in C order unless that would leave other axes among the normalized ones
-        for i in range(ndim):
-            order[i] = i
-        dense_strides(ndim, shape, order, itemsize, strides)
-        if not describe(task, ndim, shape, strides, strides, axes, itemsize, own_order):
-            for i in range(2 * ndim):
-                if (axes >> i % ndim & 1) == (i >= ndim):
-                    order[n] = i % ndim
-                    n += 1
-            dense_strides(ndim, shape, order, itemsize, strides)
-            describe(task, ndim, shape, strides, strides, axes, itemsize, own_order)
-    if given is not None:
-        direct = direct and (same(x, given) or not share(x, PyArray_NBYTES(x), given, PyArray_NBYTES(given)))
-        if is_plain(given) and plan(task, x, given, direct, axes, order, copy):
-            return given
-    cdef ndarray y = empty(ndim, shape, own_order, 0, type_num)
-    plan(task, x, y, direct, axes, order, copy)
+    cdef int ndim = PyArray_NDIM(x)
+    cdef ndarray y = given
+    copy[0] = PyArray_TYPE(x) != type_num or not PyArray_ISNOTSWAPPED(x)
+    if given is None or not copy[0] and not same(x, given) and share(
+            x, PyArray_NBYTES(x), given, PyArray_NBYTES(given)):
+        describe(task, ndim, shape, strides, strides, axes, PyArray_ITEMSIZE(x), True, order)
+        y = empty(ndim, shape, order, 0, type_num)
+    if copy[0]:
+        strides = PyArray_STRIDES(y)
+    describe(task, ndim, shape, strides, PyArray_STRIDES(y), axes, itemsize,
+             PyArray_ISALIGNED(y) and (copy[0] or PyArray_ISALIGNED(x)), order)
     return y
 
 
 # --- The one way through ---------------------------------------------------------------------------------------------
 
-cdef void run(const fastln_task *task) noexcept nogil:
-    fastln_run(task)
+cdef int run(const fastln_task *task) noexcept nogil:
+    return fastln_run(task)
 
 
 cdef object normalize(fastln_operation operation, object x, object weight, object bias, object eps, object axis,
@@ -370,7 +376,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     cdef int[FASTLN_MAX_AXES] order
     cdef ndarray y, w = None, b = None, mean = None, rstd = None, given = None
     cdef npy_intp length = 1, rows = 1, size, vector_size
-    cdef int i
+    cdef int i, failed
     cdef bint copy = False
 
     cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
@@ -418,12 +424,11 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
                  and (PyArray_DATA(given) == PyArray_DATA(source) or not share(source, size, given, size)))):
         # The usual case. `arrange` would find the same.
         y = empty(ndim, shape, order, 0, type_num) if given is None else given
-        task.columns = 0
+        task.layout = FASTLN_ROWS
         task.length = length
-        task.x_step = task.y_step = size_of(type_num)
         task.ndim = 1
         task.shape[0] = rows
-        task.x_strides[0] = task.y_strides[0] = length * task.x_step
+        task.x_strides[0] = task.y_strides[0] = length * size_of(type_num)
     else:
         y = arrange(&task, source, given, axes, type_num, order, &copy)
     if y is given:
@@ -450,9 +455,11 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     task.rstd = NULL if rstd is None else PyArray_DATA(rstd)
     if fastln_is_long(&task):  # for less, giving the GIL up costs more than it gains: milliseconds beside a busy thread
         with nogil:
-            run(&task)
+            failed = run(&task)
     else:
-        run(&task)
+        failed = run(&task)
+    if failed:
+        raise MemoryError(f"no memory to normalize rows of {task.length} values that are scattered")
     if given is not None and y is not given:
         PyArray_CopyInto(given, y)
         y = given

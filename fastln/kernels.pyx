@@ -14,7 +14,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport uintptr_t
 
 from fastln._core cimport (
-    FASTLN_bf16, FASTLN_f16, FASTLN_f32, FASTLN_f64, FASTLN_layer_norm, FASTLN_rms_norm, fastln_dtype,
+    FASTLN_bf16, FASTLN_f16, FASTLN_f32, FASTLN_f64, FASTLN_layer_norm, FASTLN_rms_norm, FASTLN_ROWS, fastln_dtype,
     fastln_operation, fastln_task, run,
 )
 
@@ -56,15 +56,14 @@ cdef int normalize(fastln_operation operation, fastln_dtype dtype, values x, fac
         return refuse("weight and bias: expected aligned arrays")
     task.operation = operation
     task.dtype = dtype
-    task.columns = 0
+    task.layout = FASTLN_ROWS
     task.subtract_mean = 1
     task.mean = task.rstd = NULL
     task.eps = eps
     task.length = x.shape[1]
-    task.x_step = task.y_step = sizeof(x[0, 0])
     task.ndim = 1
     task.shape[0] = x.shape[0]
-    task.x_strides[0] = task.y_strides[0] = task.length * task.x_step
+    task.x_strides[0] = task.y_strides[0] = task.length * sizeof(x[0, 0])
     run(&task)
     return 0
 

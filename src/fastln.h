@@ -17,21 +17,23 @@
 
 #define FASTLN_NAME_DTYPE(name) FASTLN_##name,
 #define FASTLN_NAME_OPERATION(name) FASTLN_##name,
+typedef enum { FASTLN_ROWS, FASTLN_COLUMNS, FASTLN_SCATTERED } fastln_layout;
 typedef enum { FASTLN_FOR_EACH_DTYPE(FASTLN_NAME_DTYPE) FASTLN_DTYPES } fastln_dtype;
 typedef enum { FASTLN_FOR_EACH_OPERATION(FASTLN_NAME_OPERATION) FASTLN_OPERATIONS } fastln_operation;
 
 #define FASTLN_MAX_AXES 64
 
 /* One call. The array is seen as rows of `length` values that are normalized together; the remaining
- * ("other") axes only say where the rows are. Two layouts:
- *   rows     the values of a row lie side by side (x_step is the item size);
- *   columns  the values of a row are x_step bytes apart, and the rows lie side by side along the last of the
- *            other axes, whose stride is the item size.
- * In both y is laid out like x, with steps and strides of its own; y may be x itself. */
+ * ("other") axes only say where the rows are. Three layouts:
+ *   rows       the values of a row lie side by side;
+ *   columns    they are x_step bytes apart, and the rows lie side by side along the last of the other axes, whose
+ *              stride is the item size;
+ *   scattered  they are anywhere, also misaligned: the row axes say where.
+ * y is laid out like x, with strides of its own, and may be x itself. */
 typedef struct fastln_task {
     fastln_operation operation;
     fastln_dtype dtype;
-    int columns;       /* the layout: 0 rows, 1 columns */
+    fastln_layout layout;
     int subtract_mean; /* layer_norm: 0 leaves the mean in y; the variance is centred all the same */
     const void *x;
     void *y;
@@ -39,13 +41,14 @@ typedef struct fastln_task {
     void *mean, *rstd;         /* contiguous, compute type, a value per row in the order of the other axes, or NULL */
     double eps;
     ptrdiff_t length;
-    ptrdiff_t x_step, y_step; /* in bytes, as all strides */
+    ptrdiff_t x_step, y_step; /* columns only; in bytes, as all strides */
     int ndim;                 /* number of other axes, outermost first; at least 1 */
-    ptrdiff_t shape[FASTLN_MAX_AXES];
-    ptrdiff_t x_strides[FASTLN_MAX_AXES], y_strides[FASTLN_MAX_AXES];
+    ptrdiff_t shape[FASTLN_MAX_AXES], x_strides[FASTLN_MAX_AXES], y_strides[FASTLN_MAX_AXES];
+    int row_ndim; /* scattered only: the normalized axes, at least 1; their shape multiplies to `length` */
+    ptrdiff_t row_shape[FASTLN_MAX_AXES], row_x_strides[FASTLN_MAX_AXES], row_y_strides[FASTLN_MAX_AXES];
 } fastln_task;
 
-/* Rows at equal distances: a part of a task that a kernel does in one go. */
+/* Rows at equal distances, a run: a part of a task that a kernel does in one go. */
 typedef struct fastln_rows {
     const char *x;
     char *y;
@@ -54,26 +57,33 @@ typedef struct fastln_rows {
     ptrdiff_t count;
 } fastln_rows;
 
-/* What a split row's pieces leave behind for `combine`: three vectors of 64 bytes. */
+/* What a long row's pieces leave behind for `combine`: three vectors of 64 bytes. */
 typedef struct fastln_piece { double lanes[24]; } fastln_piece;
 
-/* What the second walk over a row needs: values of the compute type, widened. */
-typedef struct fastln_scale { double hi, rstd, shift; } fastln_scale;
+#define FASTLN_PIECE 256 /* vectors of 64 bytes in a piece: 4096 float32; a power of two, at least a block */
 
-/* One operation on one dtype. `rows` and `columns` do everything for a run. A huge row is split among threads
- * with the other three: `piece` gathers the statistics of vectors [begin, end) (64-byte vectors of the compute type,
- * cut at multiples of FASTLN_PIECE), `combine` merges them and finds the scale (0: a row for the cold path, use
- * `rows`), `apply` writes values [begin, end). */
+/* What the second walk over a row needs, widened. A cold row's values are multiplied by k first. */
+typedef struct fastln_scale {
+    int cold;
+    double k, hi, rstd, shift;
+} fastln_scale;
+
+/* One operation on one dtype. `rows` and `columns` do everything for a run. A long row that is scattered, or split among
+ * threads, goes through the others: `piece` gathers the statistics of up to FASTLN_PIECE vectors (64 bytes of the compute
+ * type); `combine` merges those of a row, adds its tail (less than a vector) and finds the scale, or returns 0: a cold row,
+ * whose k is to be found from its `largest` value by `power`, for another pass. `apply` writes `count` values, of which
+ * weight and bias begin at `first`. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_rows *rows);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);
-    void (*piece)(const fastln_task *task, const char *x, ptrdiff_t begin, ptrdiff_t end, fastln_piece *piece);
-    int (*combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces, fastln_scale *scale);
-    void (*apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale, ptrdiff_t begin,
-                  ptrdiff_t end);
+    void (*piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece);
+    int (*combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
+                   fastln_scale *scale);
+    void (*apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, ptrdiff_t first,
+                  ptrdiff_t count);
+    double (*largest)(const char *x, ptrdiff_t count);
+    double (*power)(double largest, double eps);
 } fastln_kernel;
-
-#define FASTLN_PIECE 4096 /* vectors of 64 bytes in a piece: 256 KiB of float32; a power of two, at least a block */
 
 typedef struct fastln_isa {
     const char *name;
@@ -95,7 +105,7 @@ void fastln_isa_select_best(void);
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
 
 /* run.c */
-void fastln_run(const fastln_task *task);    /* with or without the GIL, from any thread */
+int fastln_run(const fastln_task *task); /* with or without the GIL, from any thread; -1, and nothing done: no memory */
 int fastln_is_long(const fastln_task *task); /* worth releasing the GIL for */
 
 /* parallel.c */

@@ -5,16 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Arguments such as `centred` are constants only once everything is inlined. */
-#if defined(_MSC_VER)
-#define FORCED_INLINE static __forceinline
-#define NOINLINE __declspec(noinline)
-#define UNROLL4
-#else
-#define FORCED_INLINE static inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
-#define UNROLL4 _Pragma("GCC unroll 4")
-#endif
+#include "compiler.h"
+
 #ifndef INLINE
 #define INLINE FORCED_INLINE
 #endif

@@ -197,8 +197,8 @@ INLINE int N(finish)(int n, int used, double inverse, const REAL *p, const doubl
 }
 
 /* Merges the lanes of rows 0 .. rows-1, at most 4 (the rest of `lanes` is zero), each with its tail. */
-INLINE int N(merge_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, const N(lanes) lanes[4], int centred,
-                         const VEC *scale, N(scales) *s) {
+INLINE int N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int rows, const N(lanes) lanes[4],
+                         int centred, const VEC *scale, N(scales) *s) {
     REAL p[4] = {0, 0, 0, 0}, r[4] = {0, 0, 0, 0}, q[4];
     double offset[4], m2[4], eps[4];
     VEC rv[4], qv[4], full = V(set1)((REAL)plan.full);
@@ -213,7 +213,7 @@ INLINE int N(merge_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
             qv[j] = V(fma)(rv[j], d, qv[j]);
         }
         if (plan.tail) {
-            VEC e = N(fetch)(x + j * stride + plan.full * LANES * SIZE, plan.tail, scale);
+            VEC e = N(fetch)(tail + j * stride, plan.tail, scale);
             if (centred) {
                 e = V(keep)(V(sub)(e, around), plan.tail);
                 rv[j] = V(add)(rv[j], e);
@@ -247,7 +247,7 @@ INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int row
             lanes[j].hi = V(fill)(v, plan.tail, first[0]);
         }
     }
-    return N(merge_rows)(plan, x, stride, rows, lanes, centred, scale, s);
+    return N(merge_rows)(plan, x + plan.full * LANES * SIZE, stride, rows, lanes, centred, scale, s);
 }
 
 /* The sum of LANES vectors in the order in which a vec header folds the lanes of one. */
@@ -306,7 +306,7 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
 
 /* A power of two that brings values of size up to `top` near 1, or sqrt(eps) if that is larger: what is small beside it
  * means nothing, and eps * k^2 must not overflow. NaN for Inf and NaN. */
-static double N(power)(REAL top, double eps) {
+static double N(power)(double top, double eps) {
     int exponent;
     if (!(top <= REAL_MAX)) return NAN;
     double size = fmax(top, fmin(sqrt(eps), 1));

@@ -38,22 +38,24 @@ INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows,
 }
 
 /* A row that is NaN is the same NaN everywhere, whatever the processor makes of the operands' own. */
-INLINE void N(write_nan)(const fastln_task *task, char *y, ptrdiff_t step) {
-    for (ptrdiff_t i = 0; i < task->length; i++) E(store_n)((ELEMENT *)(y + i * step), V(set1)((REAL)NAN), 1);
+INLINE void N(write_nan)(char *y, ptrdiff_t step, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) E(store_n)((ELEMENT *)(y + i * step), V(set1)((REAL)NAN), 1);
 }
 
 /* ---- rows: the values of a row lie side by side ---- */
 
-/* Values [begin, end) of one row. While they are written, what lies `ahead` bytes further on is fetched: the rows whose
- * statistics come next; and a little of y, `y_ahead` bytes on, which would not be there when its turn comes. */
-INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t begin, ptrdiff_t end,
+/* `count` values of one row, of which weight and bias begin at `first`. While they are written, what lies `ahead` bytes
+ * further on is fetched: the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which would not be
+ * there when its turn comes. */
+INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t first, ptrdiff_t count,
                          const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
                          ptrdiff_t y_ahead) {
     VEC hi = V(set1)(s->hi[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]), w = rstd, b = rstd;
-    const REAL *weight = task->weight, *bias = task->bias;
+    const REAL *weight = affine & WEIGHT ? (const REAL *)task->weight + first : NULL;
+    const REAL *bias = affine & BIAS ? (const REAL *)task->bias + first : NULL;
     ELEMENT *out = (ELEMENT *)y;
-    ptrdiff_t i = begin;
-    for (; i + LANES <= end; i += LANES) {
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
         if (affine & WEIGHT) w = V(load)(weight + i);
         if (affine & BIAS) b = V(load)(bias + i);
         VEC v = N(fetch)(x + i * SIZE, LANES, scale);
@@ -61,8 +63,8 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
         prefetch(y + i * SIZE + y_ahead);
         E(store)(out + i, N(transform)(v, hi, rstd, shift, w, b, affine, centred));
     }
-    if (i < end) {
-        int n = (int)(end - i);
+    if (i < count) {
+        int n = (int)(count - i);
         if (affine & WEIGHT) w = V(load_n)(weight + i, n);
         if (affine & BIAS) b = V(load_n)(bias + i, n);
         VEC v = N(fetch)(x + i * SIZE, n, scale);
@@ -70,78 +72,108 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
     }
 }
 
-INLINE void N(apply_rows)(const fastln_task *task, const char *x, char *y, const fastln_rows *rows, int count,
-                          const N(scales) *s, int affine, int centred, ptrdiff_t ahead, ptrdiff_t y_ahead) {
-    for (int j = 0; j < count; j++)
-        N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, s, j, affine, centred, NULL,
-                     ahead, y_ahead);
+/* The same for a few rows, on the hot path. */
+INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
+                          const N(scales) *s, int centred, ptrdiff_t ahead, ptrdiff_t y_ahead) {
+    const char *x = rows->x;
+    char *y = rows->y;
+    int n = (int)rows->count;
+#define APPLY_ROWS(affine)                                                                                        \
+    for (int j = 0; j < n; j++)                                                                                   \
+    N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, first, count, s, j, affine, centred, NULL, \
+                 ahead, y_ahead)
+    switch (N(affine)(task)) {
+    case 0: APPLY_ROWS(0); break;
+    case WEIGHT: APPLY_ROWS(WEIGHT); break;
+    case BIAS: APPLY_ROWS(BIAS); break;
+    default: APPLY_ROWS(WEIGHT | BIAS);
+    }
+#undef APPLY_ROWS
 }
 
-/* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
-static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t i, int centred) {
-    const char *x = rows->x + i * rows->x_stride;
-    ptrdiff_t full = task->length / LANES, tail = task->length % LANES;
+static NOINLINE double N(do_largest)(const char *x, ptrdiff_t count) {
+    ptrdiff_t full = count / LANES, tail = count % LANES;
     VEC top = N(largest)(V(set1)(0), x, LANES * SIZE, full, LANES);
     if (tail) top = N(largest)(top, x + full * LANES * SIZE, 0, 1, (int)tail);
     REAL tops[LANES];
     V(store)(tops, top);
     for (int lane = 1; lane < LANES; lane++)
         if (!(tops[lane] <= tops[0])) tops[0] = tops[lane] + 0 * tops[0]; /* a NaN stays */
-    double k = N(power)(tops[0], task->eps);
-    VEC scale = V(set1)((REAL)k);
+    return tops[0];
+}
+
+static NOINLINE void N(apply_cold)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y,
+                                   ptrdiff_t first, ptrdiff_t count, const N(scales) *s, int centred) {
+    VEC k = V(set1)((REAL)scale->k);
+    if (scale->k == scale->k)
+        N(apply_row)(task, x, y, first, count, s, 0, N(affine)(task), centred, &k, 0, 0);
+    else
+        N(write_nan)(y, SIZE, count);
+}
+
+/* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
+static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t i, int centred) {
+    const char *x = rows->x + i * rows->x_stride;
+    fastln_scale scale = {.cold = 1, .k = N(power)(N(do_largest)(x, task->length), task->eps)};
+    VEC k = V(set1)((REAL)scale.k);
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
-    plan.eps = plan.eps * k * k; /* in this order: k * k may overflow */
-    N(row_moments)(plan, x, 0, 1, centred, &scale, &s);
-    N(give_cold_stats)(task, rows, i, 1, &k, &s);
-    N(apply_row)(task, x, rows->y + i * rows->y_stride, 0, task->length, &s, 0, N(affine)(task), centred, &scale, 0, 0);
-    if (k != k) N(write_nan)(task, rows->y + i * rows->y_stride, SIZE);
+    plan.eps = plan.eps * scale.k * scale.k; /* in this order: k * k may overflow */
+    N(row_moments)(plan, x, 0, 1, centred, &k, &s);
+    N(give_cold_stats)(task, rows, i, 1, &scale.k, &s);
+    N(apply_cold)(task, &scale, x, rows->y + i * rows->y_stride, 0, task->length, &s, centred);
+}
+
+/* A group with rows for the cold path. */
+static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
+                                    const N(scales) *s, int centred) {
+    for (int j = 0; j < count; j++) {
+        const char *x = rows->x + (first + j) * rows->x_stride;
+        char *y = rows->y + (first + j) * rows->y_stride;
+        if (s->fine[j])
+            N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0);
+        else
+            N(cold_row)(task, rows, first + j, centred);
+    }
 }
 
 INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
-    int affine = N(affine)(task), group = task->length * SIZE <= GROUPED_ROW ? 4 : 1;
+    ptrdiff_t group = task->length * SIZE <= GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
     for (ptrdiff_t i = 0; i < rows->count; i += group) {
-        const char *x = rows->x + i * rows->x_stride;
-        char *y = rows->y + i * rows->y_stride;
-        int n = rows->count - i < group ? (int)(rows->count - i) : group;
-        int fine = n == 4 ? N(row_moments)(plan, x, rows->x_stride, 4, centred, NULL, &s)
-                          : N(row_moments)(plan, x, rows->x_stride, n, centred, NULL, &s);
+        fastln_rows some = *rows; /* a group of them */
+        some.x += i * rows->x_stride;
+        some.y += i * rows->y_stride;
+        some.count = rows->count - i < group ? rows->count - i : group;
+        int n = (int)some.count;
+        int fine = n == 4 ? N(row_moments)(plan, some.x, some.x_stride, 4, centred, NULL, &s)
+                          : N(row_moments)(plan, some.x, some.x_stride, n, centred, NULL, &s);
         N(give_stats)(task, rows, i, n, &s);
         if (!fine) {
-            for (int j = 0; j < n; j++) {
-                if (!s.fine[j])
-                    N(cold_row)(task, rows, i + j, centred);
-                else
-                    N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, 0, task->length, &s, j, affine,
-                                 centred, NULL, 0, 0);
-            }
+            N(apply_mixed)(task, rows, i, n, &s, centred);
             continue;
         }
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
         int more = i + 2 * group <= rows->count, foreseen = task->length * SIZE > FETCHED_ROW;
         ptrdiff_t ahead = more && !foreseen ? group * rows->x_stride : 0, y_ahead = more || foreseen ? Y_AHEAD : 0;
-        switch (affine) {
-        case 0: N(apply_rows)(task, x, y, rows, n, &s, 0, centred, ahead, y_ahead); break;
-        case WEIGHT: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT, centred, ahead, y_ahead); break;
-        case BIAS: N(apply_rows)(task, x, y, rows, n, &s, BIAS, centred, ahead, y_ahead); break;
-        default: N(apply_rows)(task, x, y, rows, n, &s, WEIGHT | BIAS, centred, ahead, y_ahead);
-        }
+        N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead);
     }
 }
 
-/* ---- a huge row, in pieces ---- */
+/* ---- a long row, in pieces ---- */
 
-INLINE void N(do_piece)(const char *x, ptrdiff_t begin, ptrdiff_t end, fastln_piece *piece, int centred) {
-    N(lanes) s = N(vectors)(x + begin * LANES * SIZE, LANES * SIZE, end - begin, LANES, centred, NULL);
+INLINE void N(do_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece, int centred) {
+    VEC k = V(set1)((REAL)scale->k);
+    N(lanes) s = N(vectors)(x, LANES * SIZE, vectors, LANES, centred, scale->cold ? &k : NULL);
     memcpy(piece, &s, sizeof s);
 }
 
-INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces,
+INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
                          fastln_scale *scale, int centred) {
-    ptrdiff_t vectors = task->length / LANES, leaves = vectors / FASTLN_PIECE, rest = vectors % FASTLN_PIECE;
-    VEC zero = V(set1)(0);
+    N(plan) plan = N(plan_of)(task);
+    ptrdiff_t leaves = plan.full / FASTLN_PIECE, rest = plan.full % FASTLN_PIECE;
+    VEC zero = V(set1)(0), k = V(set1)((REAL)scale->k);
     N(lanes) s[4] = {{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}};
     N(tree) tree;
     tree.depth = 0;
@@ -152,17 +184,27 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     if (rest) memcpy(s, pieces + leaves, sizeof *s);
     s[0] = N(tree_top)(&tree, leaves, FASTLN_PIECE, s[0], rest, centred);
     N(scales) found;
-    if (!N(merge_rows)(N(plan_of)(task), row->x, 0, 1, s, centred, NULL, &found)) return 0;
-    N(give_stats)(task, row, 0, 1, &found);
-    *scale = (fastln_scale){found.hi[0], found.rstd[0], found.shift[0]};
+    if (scale->cold) {
+        plan.eps = plan.eps * scale->k * scale->k;
+        N(merge_rows)(plan, tail, 0, 1, s, centred, &k, &found);
+        N(give_cold_stats)(task, row, 0, 1, &scale->k, &found);
+    } else {
+        if (!N(merge_rows)(plan, tail, 0, 1, s, centred, NULL, &found)) return 0;
+        N(give_stats)(task, row, 0, 1, &found);
+    }
+    scale->hi = found.hi[0], scale->rstd = found.rstd[0], scale->shift = found.shift[0];
     return 1;
 }
 
-INLINE void N(do_apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale, ptrdiff_t begin,
-                        ptrdiff_t end, int centred) {
+INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, ptrdiff_t first,
+                        ptrdiff_t count, int centred) {
+    fastln_rows row = {.x = x, .y = y, .count = 1};
     N(scales) s;
     s.hi[0] = (REAL)scale->hi, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
-    N(apply_row)(task, row->x, row->y, begin, end, &s, 0, N(affine)(task), centred, NULL, 0, Y_AHEAD);
+    if (scale->cold)
+        N(apply_cold)(task, scale, x, y, first, count, &s, centred);
+    else
+        N(apply_rows)(task, &row, first, count, &s, centred, 0, Y_AHEAD);
 }
 
 /* ---- columns: the rows lie side by side, a lane each ---- */
@@ -228,7 +270,7 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
     N(apply_tile)(task, x, rows->y + first * SIZE, width, 0, s, N(affine)(task), centred, scale);
     for (int c = 0; c < width; c++)
         if (k[c / LANES][c % LANES] != k[c / LANES][c % LANES])
-            N(write_nan)(task, rows->y + (first + c) * SIZE, task->y_step);
+            N(write_nan)(rows->y + (first + c) * SIZE, task->y_step, task->length);
 }
 
 INLINE int N(tile_width)(ptrdiff_t left) { return left < TILE * LANES ? (int)left : TILE * LANES; }
@@ -257,32 +299,36 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
 
 /* ---- the entries of the kernel table ---- */
 
-#define ENTRIES(operation, centred)                                                                                \
-    static void N(operation##_rows)(const fastln_task *task, const fastln_rows *rows) {                            \
-        N(do_rows)(task, rows, centred);                                                                           \
-    }                                                                                                              \
-    static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                         \
-        N(do_columns)(task, rows, centred);                                                                        \
-    }                                                                                                              \
-    static void N(operation##_piece)(const fastln_task *task, const char *x, ptrdiff_t begin, ptrdiff_t end,       \
-                                     fastln_piece *piece) {                                                        \
-        (void)task;                                                                                                \
-        N(do_piece)(x, begin, end, piece, centred);                                                                \
-    }                                                                                                              \
-    static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const fastln_piece *pieces, \
-                                      fastln_scale *scale) {                                                       \
-        return N(do_combine)(task, row, pieces, scale, centred);                                                   \
-    }                                                                                                              \
-    static void N(operation##_apply)(const fastln_task *task, const fastln_rows *row, const fastln_scale *scale,   \
-                                     ptrdiff_t begin, ptrdiff_t end) {                                             \
-        N(do_apply)(task, row, scale, begin, end, centred);                                                        \
+#define ENTRIES(operation, centred)                                                                              \
+    static void N(operation##_rows)(const fastln_task *task, const fastln_rows *rows) {                          \
+        N(do_rows)(task, rows, centred);                                                                         \
+    }                                                                                                            \
+    static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                       \
+        N(do_columns)(task, rows, centred);                                                                      \
+    }                                                                                                            \
+    static void N(operation##_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale,                \
+                                     fastln_piece *piece) {                                                      \
+        N(do_piece)(x, vectors, scale, piece, centred);                                                          \
+    }                                                                                                            \
+    static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const char *tail,         \
+                                      const fastln_piece *pieces, fastln_scale *scale) {                         \
+        return N(do_combine)(task, row, tail, pieces, scale, centred);                                           \
+    }                                                                                                            \
+    static void N(operation##_apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, \
+                                     ptrdiff_t first, ptrdiff_t count) {                                         \
+        N(do_apply)(task, scale, x, y, first, count, centred);                                                   \
     }
 ENTRIES(layer_norm, 1)
 ENTRIES(rms_norm, 0)
 #undef ENTRIES
 
-#define KERNEL(operation)                                                                                              \
-    [FASTLN_##operation] = {N(operation##_rows), N(operation##_columns), N(operation##_piece), N(operation##_combine), \
-                            N(operation##_apply)},
+#define KERNEL(operation)                           \
+    [FASTLN_##operation] = {N(operation##_rows),    \
+                            N(operation##_columns), \
+                            N(operation##_piece),   \
+                            N(operation##_combine), \
+                            N(operation##_apply),   \
+                            N(do_largest),          \
+                            N(power)},
 static const fastln_kernel N(kernels)[FASTLN_OPERATIONS] = {FASTLN_FOR_EACH_OPERATION(KERNEL)};
 #undef KERNEL

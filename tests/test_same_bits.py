@@ -344,3 +344,62 @@ def test_layout_of_columns(fmt, layout, isa):
         view = COLUMN_LAYOUTS[layout](x)
         np.testing.assert_array_equal(bits(view), bits(x))
         assert_same(call("layer_norm", view, "weight_bias", axis=1), expected, f"length {n}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Values that are scattered; long rows go through in pieces
+
+LONG = [8191, 8192, 8207, 12_289, 20_000]
+
+
+@pytest.mark.parametrize("layout", ["every other value", "values reversed", "Fortran order", "unaligned"])
+@every_format
+def test_long_scattered_rows(fmt, layout, isa):
+    for n in LONG:
+        x = nasty_rows(fmt, n, 11)
+        for operation, form in (("layer_norm", "weight_bias"), ("keep_mean", "bias"), ("rms_norm", "weight")):
+            expected = call(operation, x, form)
+            view = LAYOUTS[layout](x)
+            assert_same(call(operation, view, form), expected, f"{operation}, length {n}")
+            assert_same(call(operation, x, form, out=LAYOUTS[layout](x)), expected, f"{operation}, length {n}, out")
+            assert_same(call(operation, view, form, out=view), expected, f"{operation}, length {n}, in place")
+
+
+@every_format
+def test_threads_share_long_scattered_rows(fmt, isa):
+    x = nasty_rows(fmt, 60_001, 12)
+    memory = embed(x, 2, 1)
+    with fastln.num_threads(1):
+        expected = call("layer_norm", x, "weight_bias")
+    with fastln.num_threads(3):
+        assert_same(call("layer_norm", memory, "weight_bias"), expected)
+        assert_same(call("layer_norm", x[:3], "weight_bias"), [a[:3] for a in expected])
+        assert_same(call("layer_norm", memory, "weight_bias", out=memory), expected)
+
+
+@every_format
+def test_axes_that_are_apart(fmt, isa):
+    """axis=(0, 2) gives the bits of the same values in a row, whatever the run lengths on either side."""
+    for outer, between, inner in ((2, 9, 3), (3, 1, 16), (40, 5, 7), (9, 9, 1000), (3, 2, 8192), (4100, 2, 2)):
+        x = nasty_rows(fmt, outer * inner, between)
+        y, mean, rstd = call("layer_norm", x)
+        apart = np.ascontiguousarray(x.reshape(between, outer, inner).transpose(1, 0, 2))
+        got = fastln.layer_norm(apart, axis=(0, 2), return_stats=True)
+        assert_same([got[0].transpose(1, 0, 2).reshape(x.shape), *got[1:]], [y, mean, rstd], f"{apart.shape}")
+        fastln.layer_norm(apart, axis=(0, 2), out=apart)
+        assert_same([apart], [got[0]], f"{apart.shape}, in place")
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5, 6])
+@every_format
+def test_narrow_columns(fmt, width, isa):
+    """Pairs, pixels and the like, normalized over what lies across them; few or many side by side."""
+    for n in (1, 2, 5, 8, 16, 65, 300, 9000):
+        for outer in (1, 3, 70) if n < 9000 else (1, 3):
+            x = nasty_rows(fmt, n, outer * width)
+            y, mean, rstd = call("layer_norm", x, "weight_bias")
+            columns = np.ascontiguousarray(x.reshape(outer, width, n).transpose(0, 2, 1))
+            expected = [y.reshape(outer, width, n).transpose(0, 2, 1), *(a.reshape(outer, width) for a in (mean, rstd))]
+            assert_same(call("layer_norm", columns, "weight_bias", axis=1), expected, f"{columns.shape}")
+            wide = np.zeros((outer, n + 1, width + 1), x.dtype)[:, 1:, 1:]
+            assert_same(call("layer_norm", columns, "weight_bias", axis=1, out=wide), expected, "into a part")

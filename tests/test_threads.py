@@ -397,6 +397,10 @@ def test_memory_does_not_grow():
         "layer_norm(x.reshape(1, -1), out=y.reshape(1, -1))",
         "layer_norm(x, w, w, out=f)",
         "layer_norm(f, w, w, out=y)",
+        "layer_norm(x[:, ::2], w[::2], w[::2], out=y[:, ::2])",
+        "layer_norm(x.reshape(-1, 2), axis=0, out=y.reshape(-1, 2))",
+        "layer_norm(x.reshape(128, 128, 1024), axis=(0, 2), out=y.reshape(128, 128, 1024))",
+        "rms_norm(odd, w, out=odd)",
     ],
 )
 def test_no_temporaries(call):
@@ -406,8 +410,10 @@ def test_no_temporaries(call):
         import fastln, numpy as np
         x, y, w = np.ones((16384, 1024), np.float32), np.zeros((16384, 1024), np.float32), np.ones(1024, np.float32)
         f = np.zeros((1024, 16384), np.float32).T
+        odd = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
         y += 1
         f += 1
+        odd += 1
         fastln.layer_norm(x[:4000], out=y[:4000])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         tracemalloc.start()

@@ -35,7 +35,7 @@ static int do_case(void) {
     size_t rows = (size_t)head[3], length = (size_t)head[4];
     fastln_task task = {.operation = (fastln_operation)head[0],
                         .dtype = (fastln_dtype)head[1],
-                        .columns = (int)head[2],
+                        .layout = head[2] ? FASTLN_COLUMNS : FASTLN_ROWS,
                         .subtract_mean = (int)head[6],
                         .eps = eps,
                         .length = (ptrdiff_t)length,
