@@ -1,13 +1,16 @@
 """fastln.kernels: from Python, and from a Cython module that knows nothing but the installed package."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import fastln
+import vectors
 from fastln import kernels
 from processes import python
 
@@ -31,9 +34,22 @@ def call(name, dtype_name, x, weight, bias, eps, out):
     return getattr(kernels, f"{name}_{dtype_name}")(bits(x), *affine, eps, bits(out))
 
 
+def listed(name):
+    """One of the lists of fastln.h, which everything is driven by."""
+    header = (Path(__file__).parent.parent / "src" / "fastln.h").read_text()
+    return re.findall(r"X\((\w+)\)", re.search(rf"#define FASTLN_FOR_EACH_{name}\(X\)(.*)", header)[1])
+
+
 def test_there_is_one_per_operation_and_dtype():
-    names = {name for name in dir(kernels) if name.startswith(("layer_norm", "rms_norm"))}
-    assert names == {f"{operation}_{dtype}" for operation in ("layer_norm", "rms_norm") for dtype in DTYPES}
+    names = {name for name in dir(kernels) if re.search(r"_b?f\d+$", name)}
+    assert names == {f"{operation}_{dtype}" for operation in listed("OPERATION") for dtype in listed("DTYPE")}
+
+
+def test_the_tests_follow_the_same_lists():
+    """An operation, dtype or instruction set that is compiled can't escape its tests."""
+    assert listed("OPERATION") == vectors.OPERATIONS
+    assert listed("DTYPE") == [fmt.name.replace("float", "f") for fmt in vectors.FORMATS] == list(DTYPES)
+    assert listed("ISA") == [name for name, *_ in fastln._core._isas()]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
