@@ -71,10 +71,10 @@ cdef extern from "numpy/arrayobject.h":
 cdef object AxisError = getattr(np, "exceptions", np).AxisError  # moved in NumPy 1.25
 cdef object LAST_AXIS = -1
 cdef object NO_OFFSET = 0.0
+cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
+
 cdef enum:
     NARROW = 5  # side by side: from so many on the columns' own kernel is faster than a copy; measured
-
-cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
 
 
 # --- Reading the arguments -------------------------------------------------------------------------------------------
@@ -355,6 +355,7 @@ cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes,
     copy[0] = PyArray_TYPE(x) != type_num or not PyArray_ISNOTSWAPPED(x)
     if given is None or not copy[0] and not same(x, given) and share(
             x, PyArray_NBYTES(x), given, PyArray_NBYTES(given)):
+        # Only to learn in which order x's axes lie in memory: so do those of y.
         describe(task, ndim, shape, strides, strides, axes, PyArray_ITEMSIZE(x), True, order)
         y = empty(ndim, shape, order, 0, type_num)
     if copy[0]:
@@ -459,7 +460,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     else:
         failed = run(&task)
     if failed:
-        raise MemoryError(f"no memory to normalize rows of {task.length} values that are scattered")
+        raise MemoryError("no memory for the part of x at work")
     if given is not None and y is not given:
         PyArray_CopyInto(given, y)
         y = given

@@ -41,7 +41,7 @@ typedef struct fastln_task {
     void *mean, *rstd;         /* contiguous, compute type, a value per row in the order of the other axes, or NULL */
     double eps;
     ptrdiff_t length;
-    ptrdiff_t x_step, y_step; /* columns only; in bytes, as all strides */
+    ptrdiff_t x_step, y_step; /* read in the layout of columns only; in bytes, as all strides */
     int ndim;                 /* number of other axes, outermost first; at least 1 */
     ptrdiff_t shape[FASTLN_MAX_AXES], x_strides[FASTLN_MAX_AXES], y_strides[FASTLN_MAX_AXES];
     int row_ndim; /* scattered only: the normalized axes, at least 1; their shape multiplies to `length` */
@@ -60,8 +60,6 @@ typedef struct fastln_rows {
 /* What a long row's pieces leave behind for `combine`: three vectors of 64 bytes. */
 typedef struct fastln_piece { double lanes[24]; } fastln_piece;
 
-#define FASTLN_PIECE 256 /* vectors of 64 bytes in a piece: 4096 float32; a power of two, at least a block */
-
 /* What the second walk over a row needs, widened. A cold row's values are multiplied by k first. */
 typedef struct fastln_scale {
     int cold;
@@ -69,16 +67,16 @@ typedef struct fastln_scale {
 } fastln_scale;
 
 /* One operation on one dtype. `rows` and `columns` do everything for a run. A long row that is scattered, or split among
- * threads, goes through the others: `piece` gathers the statistics of up to FASTLN_PIECE vectors (64 bytes of the compute
- * type); `combine` merges those of a row, adds its tail (less than a vector) and finds the scale, or returns 0: a cold row,
- * whose k is to be found from its `largest` value by `power`, for another pass. `apply` writes `count` values, of which
- * weight and bias begin at `first`. */
+ * threads, goes through the others: `piece` gathers the statistics of some vectors (64 bytes of the compute type); `combine` merges
+ * the pieces of a row, all but the last of `leaf` vectors, a power of two and at least 16, adds its tail (less than a
+ * vector) and finds the scale; or returns 0: a cold row, whose k is to be found from its `largest` value by `power`, for
+ * another pass. `apply` writes `count` values, of which weight and bias begin at `first`. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_rows *rows);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);
     void (*piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece);
     int (*combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
-                   fastln_scale *scale);
+                   ptrdiff_t leaf, fastln_scale *scale);
     void (*apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, ptrdiff_t first,
                   ptrdiff_t count);
     double (*largest)(const char *x, ptrdiff_t count);
@@ -109,12 +107,12 @@ int fastln_run(const fastln_task *task); /* with or without the GIL, from any th
 int fastln_is_long(const fastln_task *task); /* worth releasing the GIL for */
 
 /* parallel.c */
-typedef void (*fastln_work)(void *context, ptrdiff_t index);
+typedef void (*fastln_work)(void *context, ptrdiff_t index, int thread); /* thread: counted from 0 */
 const char *fastln_parallel_init(void);    /* at import, first of all; NULL, or what is wrong with the environment */
 const char *fastln_parallel_runtime(void); /* "OpenMP 201511", or "none (built without OpenMP)" and the like */
 int fastln_get_num_threads(void);
 int fastln_set_num_threads(int n); /* n >= 1, or 0 for the default; returns what was set before, in the same form */
-/* Calls work(context, i) for each i in [0, count), on up to `threads` threads; in the calling thread alone when another
+/* Calls work(context, i, thread) for each i in [0, count), on up to `threads` threads; in the calling thread alone when another
  * parallel region of ours is under way, or when the process could not survive one. */
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context);
 

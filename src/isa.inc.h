@@ -22,6 +22,7 @@
 enum {
     WEIGHT = 1,
     BIAS = 2,
+    SHORT_ROW = 4,       /* vectors; up to here a group of four rows stays in registers */
     TILE = 8,            /* vectors side by side in the columns layout */
     Y_AHEAD = 2048,      /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
     FETCHED_ROW = 65536, /* bytes; longer rows are left to the processor, which sees them coming */

@@ -27,9 +27,13 @@ typedef struct {
 typedef struct { /* what the second walk needs, per row or lane */
     REAL mean[LANES];
     REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift; hi is near the mean */
-    int fine[LANES];                           /* or not: overflow or underflow on the way; again, scaled */
-    int flat[LANES];                           /* not fine for want of any spread */
+    double var[LANES], m2[LANES];              /* var includes eps */
 } N(scales);
+
+/* Not so after an overflow or underflow on the way: then once more, scaled. */
+INLINE int N(is_fine)(const N(scales) *s, int i) { return s->var[i] >= SMALL_VARIANCE && s->var[i] <= DBL_MAX; }
+/* Not fine for want of any spread. */
+INLINE int N(is_flat)(const N(scales) *s, int i) { return !N(is_fine)(s, i) && s->m2[i] == 0; }
 
 typedef struct {            /* of a task, what the inner functions use; a local copy, so stores to y can't change it */
     ptrdiff_t length, full; /* full: vectors, without the tail */
@@ -162,49 +166,38 @@ INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int l
     return N(all_blocks)(x, step, count, lanes, centred, scale);
 }
 
-/* The same for a row. Of a short one everything stays in registers. */
-INLINE N(lanes) N(row_lanes)(const char *x, ptrdiff_t count, int centred, const VEC *scale) {
-    ptrdiff_t step = LANES * SIZE;
-    switch (scale ? 0 : count) {
-    case 1: return N(block)(x, step, 1, LANES, centred, NULL);
-    case 2: return N(block)(x, step, 2, LANES, centred, NULL);
-    case 3: return N(block)(x, step, 3, LANES, centred, NULL);
-    case 4: return N(block)(x, step, 4, LANES, centred, NULL);
-    default: return N(vectors)(x, step, count, LANES, centred, scale);
-    }
-}
-
-/* From mean = p + d and the summed squares, the scales of n rows or lanes, of which `used` count. Returns whether they
- * are fine. Plain loops of constant length: compilers make vectors of them. */
-INLINE int N(finish)(int n, int used, double inverse, const REAL *p, const double *d, const double *m2,
-                     const double *eps, N(scales) *s) {
-    double var[LANES];
+/* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about s->hi; eight at a time in double.
+ * On the cold path k is what each was scaled by, or NULL. Returns whether all are fine. */
+INLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const double *k, N(scales) *s) {
+    f64_vec inverse = f64_set1(plan.inverse), eps = f64_set1(plan.eps);
     int fine = 1;
-    if (used > n) used = n; /* so the compiler sees that every var it reads is set */
-    for (int i = 0; i < n; i++) var[i] = m2[i] * inverse + eps[i];
-    for (int i = 0; i < n; i++) {
-        double rstd = 1 / sqrt(var[i]);
-        s->mean[i] = (REAL)(p[i] + d[i]);
-        s->hi[i] = p[i];
-        s->rstd[i] = (REAL)rstd;
-        s->shift[i] = (REAL)(-d[i] * rstd);
-    }
-    for (int i = 0; i < used; i++) {
-        fine &= s->fine[i] = var[i] >= SMALL_VARIANCE && var[i] <= DBL_MAX;
-        s->flat[i] = !s->fine[i] && m2[i] == 0;
+    for (int i = 0; i < rows; i += 8) {
+        f64_vec sum = V(widen)(r + i), offset = f64_mul(sum, inverse), scaled_eps = eps;
+        f64_vec m2 = f64_sub(V(widen)(q + i), f64_mul(sum, offset));
+        if (k) scaled_eps = f64_mul(f64_mul(eps, f64_load(k + i)), f64_load(k + i));
+        f64_vec var = f64_add(f64_mul(m2, inverse), scaled_eps), rstd = f64_div(f64_set1(1), f64_sqrt(var));
+        f64_store(s->m2 + i, m2);
+        f64_store(s->var + i, var);
+        V(narrow)(s->mean + i, f64_add(V(widen)(s->hi + i), offset));
+        V(narrow)(s->rstd + i, rstd);
+        V(narrow)(s->shift + i, f64_mul(offset, f64_sub(f64_set1(0), rstd)));
+        fine &= f64_within(var, SMALL_VARIANCE, DBL_MAX);
     }
     return fine;
 }
 
-/* Merges the lanes of rows 0 .. rows-1, at most 4 (the rest of `lanes` is zero), each with its tail. */
-INLINE int N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int rows, const N(lanes) lanes[4],
-                         int centred, const VEC *scale, N(scales) *s) {
-    REAL p[4] = {0, 0, 0, 0}, r[4] = {0, 0, 0, 0}, q[4];
-    double offset[4], m2[4], eps[4];
-    VEC rv[4], qv[4], full = V(set1)((REAL)plan.full);
-    if (centred) V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
+INLINE int N(finish_rows)(N(plan) plan, int rows, REAL *r, REAL *q, N(scales) *s) {
+    for (int i = rows; i % 8; i++) s->hi[i] = r[i] = 0, q[i] = (REAL)plan.length; /* no row, but a fine one */
+    return N(finish)(plan, rows, r, q, NULL, s);
+}
+
+/* Merges the lanes of up to 4 rows (the rest of `lanes` is zero), each with its tail: sums r and q about p. */
+INLINE void N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int rows, const N(lanes) lanes[4],
+                          int centred, const VEC *scale, REAL *p, REAL *r, REAL *q) {
+    VEC rv[4], qv[4], full = V(set1)((REAL)plan.full), zero = V(set1)(0);
+    V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
     UNROLL4 for (int j = 0; j < 4; j++) {
-        rv[j] = V(set1)(0), qv[j] = lanes[j].m2, p[j] *= (REAL)1 / LANES;
+        rv[j] = zero, qv[j] = lanes[j].m2, p[j] *= (REAL)1 / LANES;
         if (j >= rows) continue;
         VEC around = V(set1)(p[j]);
         if (centred) {
@@ -221,33 +214,51 @@ INLINE int N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int r
             qv[j] = V(fma)(e, e, qv[j]);
         }
     }
-    if (centred) V(fold4)(rv[0], rv[1], rv[2], rv[3], r);
+    V(fold4)(rv[0], rv[1], rv[2], rv[3], r);
     V(fold4)(qv[0], qv[1], qv[2], qv[3], q);
-    for (int j = 0; j < 4; j++) {
-        offset[j] = r[j] * plan.inverse;
-        m2[j] = q[j] - r[j] * offset[j];
-        eps[j] = plan.eps;
-    }
-    return N(finish)(4, rows, plan.inverse, p, offset, m2, eps, s);
 }
 
-/* The scales of up to 4 rows. */
-INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, const VEC *scale,
-                          N(scales) *s) {
+/* The scale of one row, from its lanes and its tail. */
+INLINE int N(merge_one)(N(plan) plan, const char *tail, const N(lanes) lanes[4], int centred, const VEC *scale,
+                        N(scales) *s) {
+    REAL r[8], q[8];
+    N(merge_rows)(plan, tail, 0, 1, lanes, centred, scale, s->hi, r, q);
+    return N(finish_rows)(plan, 1, r, q, s);
+}
+
+/* The lanes of up to 4 rows, merged. in_registers: plan.full is a constant, and so small that all stays there. */
+INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
+                         const VEC *scale, REAL *p, REAL *r, REAL *q) {
     VEC zero = V(set1)(0);
     N(lanes) lanes[4];
     UNROLL4 for (int j = 0; j < 4; j++) {
+        const char *row = x + j * stride;
         lanes[j] = (N(lanes)){zero, zero, zero};
-        if (j < rows && plan.full) lanes[j] = N(row_lanes)(x + j * stride, plan.full, centred, scale);
+        if (j < rows && plan.full)
+            lanes[j] = in_registers ? N(block)(row, LANES * SIZE, (int)plan.full, LANES, centred, NULL)
+                                    : N(vectors)(row, LANES * SIZE, plan.full, LANES, centred, scale);
         /* Less than a vector: the lanes only give a mean to start from, so none may be empty. */
         if (j < rows && !plan.full && centred) {
             REAL first[LANES];
-            VEC v = N(fetch)(x + j * stride, plan.tail, scale);
+            VEC v = N(fetch)(row, plan.tail, scale);
             V(store)(first, v);
             lanes[j].hi = V(fill)(v, plan.tail, first[0]);
         }
+        if (!centred) lanes[j].hi = zero;
     }
-    return N(merge_rows)(plan, x + plan.full * LANES * SIZE, stride, rows, lanes, centred, scale, s);
+    N(merge_rows)(plan, x + plan.full * LANES * SIZE, stride, rows, lanes, centred, scale, p, r, q);
+}
+
+/* The scales of up to LANES rows. */
+INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
+                          const VEC *scale, N(scales) *s) {
+    REAL r[LANES], q[LANES];
+    int i = 0;
+    for (; i + 4 <= rows; i += 4)
+        N(four_rows)(plan, x + i * stride, stride, 4, centred, in_registers, scale, s->hi + i, r + i, q + i);
+    if (i < rows)
+        N(four_rows)(plan, x + i * stride, stride, rows - i, centred, in_registers, scale, s->hi + i, r + i, q + i);
+    return N(finish_rows)(plan, rows, r, q, s);
 }
 
 /* The sum of LANES vectors in the order in which a vec header folds the lanes of one. */
@@ -287,21 +298,14 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
     }
     for (int l = 0; l < plan.tail; l++) {
         VEC e = V(sub)(N(fetch)(tail + l * step, used, scale), p);
-        r[l] = V(add)(r[l], e);
+        if (centred) r[l] = V(add)(r[l], e);
         q[l] = V(fma)(e, e, q[l]);
     }
     for (int l = plan.tail; l < LANES && plan.tail; l++) r[l] = V(add)(r[l], zero); /* makes 0 of -0, as there */
-    REAL means[LANES], sums[LANES], squares[LANES];
-    double offset[LANES], m2[LANES], eps[LANES];
-    V(store)(means, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
-    for (int l = 0; l < LANES; l++) {
-        double sum = centred ? sums[l] : 0;
-        offset[l] = sum * plan.inverse;
-        m2[l] = squares[l] - sum * offset[l];
-        eps[l] = plan.eps;
-    }
-    for (int l = 0; l < LANES && k; l++) eps[l] = eps[l] * k[l] * k[l];
-    return N(finish)(LANES, used, plan.inverse, means, offset, m2, eps, s);
+    REAL sums[LANES], squares[LANES];
+    V(store)(s->hi, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
+    for (int l = used; l < LANES; l++) squares[l] = (REAL)plan.length; /* no row, but a fine one */
+    return N(finish)(plan, LANES, sums, squares, k, s);
 }
 
 /* A power of two that brings values of size up to `top` near 1, or sqrt(eps) if that is larger: what is small beside it

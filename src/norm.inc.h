@@ -24,10 +24,10 @@ INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows,
                                const double *k, N(scales) *s) {
     N(scales) unscaled = *s;
     for (int j = 0; j < count; j++) {
-        double rstd = s->flat[j] ? 1 / sqrt(task->eps) : s->rstd[j] * k[j];
+        double rstd = N(is_flat)(s, j) ? 1 / sqrt(task->eps) : s->rstd[j] * k[j];
         unscaled.mean[j] = k[j] == k[j] ? (REAL)(s->mean[j] / k[j]) : (REAL)NAN;
         unscaled.rstd[j] = k[j] == k[j] ? (REAL)rstd : (REAL)NAN;
-        if (s->flat[j]) {
+        if (N(is_flat)(s, j)) {
             int zero = task->subtract_mean || s->mean[j] == 0;
             s->rstd[j] = zero && !(rstd / k[j] < REAL_MAX) ? REAL_MAX : (REAL)(rstd / k[j]);
             s->shift[j] = 0;
@@ -119,7 +119,7 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
     plan.eps = plan.eps * scale.k * scale.k; /* in this order: k * k may overflow */
-    N(row_moments)(plan, x, 0, 1, centred, &k, &s);
+    N(row_moments)(plan, x, 0, 1, centred, 0, &k, &s);
     N(give_cold_stats)(task, rows, i, 1, &scale.k, &s);
     N(apply_cold)(task, &scale, x, rows->y + i * rows->y_stride, 0, task->length, &s, centred);
 }
@@ -130,32 +130,92 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
     for (int j = 0; j < count; j++) {
         const char *x = rows->x + (first + j) * rows->x_stride;
         char *y = rows->y + (first + j) * rows->y_stride;
-        if (s->fine[j])
+        if (N(is_fine)(s, j))
             N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0);
         else
             N(cold_row)(task, rows, first + j, centred);
     }
 }
 
+/* Groups of LANES rows of `full` vectors, a small constant, and maybe a tail. All affine forms are one: a weight of 1 and
+ * a bias of -0 change nothing. */
+INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int full, int centred) {
+    N(plan) plan = N(plan_of)(task);
+    int tail = plan.tail;
+    N(scales) s;
+    VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
+    plan.full = full;
+    for (int v = 0; v <= full; v++) {
+        const REAL *weight = task->weight ? (const REAL *)task->weight + v * LANES : NULL;
+        const REAL *bias = task->bias ? (const REAL *)task->bias + v * LANES : NULL;
+        int n = v < full ? LANES : tail;
+        w[v] = weight ? V(load_n)(weight, n) : V(set1)(1);
+        b[v] = bias ? V(load_n)(bias, n) : V(set1)((REAL)-0.0);
+    }
+    for (ptrdiff_t i = 0; i + LANES <= rows->count; i += LANES) {
+        const char *x = rows->x + i * rows->x_stride;
+        char *y = rows->y + i * rows->y_stride;
+        int fine = N(row_moments)(plan, x, rows->x_stride, LANES, centred, 1, NULL, &s);
+        N(give_stats)(task, rows, i, LANES, &s);
+        if (!fine) {
+            N(apply_mixed)(task, rows, i, LANES, &s, centred);
+            continue;
+        }
+        for (int j = 0; j < LANES; j++, x += rows->x_stride, y += rows->y_stride) {
+            VEC hi = V(set1)(s.hi[j]), rstd = V(set1)(s.rstd[j]), shift = V(set1)(s.shift[j]);
+            for (int v = 0; v < full; v++) {
+                VEC t = N(fetch)(x + v * LANES * SIZE, LANES, NULL);
+                E(store)((ELEMENT *)y + v * LANES,
+                         N(transform)(t, hi, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred));
+            }
+            if (tail) {
+                VEC t = N(fetch)(x + full * LANES * SIZE, tail, NULL);
+                E(store_n)((ELEMENT *)y + full * LANES,
+                           N(transform)(t, hi, rstd, shift, w[full], b[full], WEIGHT | BIAS, centred), tail);
+            }
+        }
+    }
+}
+
+/* Does what rows it can in this way; returns how many. */
+static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
+#define SHORT_ROWS(full)                        \
+    case full:                                  \
+        if (centred)                            \
+            N(short_rows)(task, rows, full, 1); \
+        else                                    \
+            N(short_rows)(task, rows, full, 0); \
+        break;
+    switch (task->length / LANES) {
+        SHORT_ROWS(0)
+        SHORT_ROWS(1)
+        SHORT_ROWS(2)
+        SHORT_ROWS(3)
+        SHORT_ROWS(4)
+    default: return 0;
+    }
+#undef SHORT_ROWS
+    return rows->count - rows->count % LANES;
+}
+
 INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
-    ptrdiff_t group = task->length * SIZE <= GROUPED_ROW ? 4 : 1;
+    ptrdiff_t row = task->length * SIZE, group = row <= GROUPED_ROW / 2 ? 8 : row <= GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
-    for (ptrdiff_t i = 0; i < rows->count; i += group) {
+    for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
         fastln_rows some = *rows; /* a group of them */
         some.x += i * rows->x_stride;
         some.y += i * rows->y_stride;
         some.count = rows->count - i < group ? rows->count - i : group;
         int n = (int)some.count;
-        int fine = n == 4 ? N(row_moments)(plan, some.x, some.x_stride, 4, centred, NULL, &s)
-                          : N(row_moments)(plan, some.x, some.x_stride, n, centred, NULL, &s);
+        int fine = N(row_moments)(plan, some.x, some.x_stride, n, centred, 0, NULL, &s);
         N(give_stats)(task, rows, i, n, &s);
         if (!fine) {
             N(apply_mixed)(task, rows, i, n, &s, centred);
             continue;
         }
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
-        int more = i + 2 * group <= rows->count, foreseen = task->length * SIZE > FETCHED_ROW;
+        int more = i + 2 * group <= rows->count, foreseen = row > FETCHED_ROW;
         ptrdiff_t ahead = more && !foreseen ? group * rows->x_stride : 0, y_ahead = more || foreseen ? Y_AHEAD : 0;
         N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead);
     }
@@ -170,28 +230,28 @@ INLINE void N(do_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *sc
 }
 
 INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
-                         fastln_scale *scale, int centred) {
+                         ptrdiff_t leaf, fastln_scale *scale, int centred) {
     N(plan) plan = N(plan_of)(task);
-    ptrdiff_t leaves = plan.full / FASTLN_PIECE, rest = plan.full % FASTLN_PIECE;
+    ptrdiff_t leaves = plan.full / leaf, rest = plan.full % leaf;
     VEC zero = V(set1)(0), k = V(set1)((REAL)scale->k);
     N(lanes) s[4] = {{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}};
     N(tree) tree;
     tree.depth = 0;
     for (ptrdiff_t i = 0; i < leaves; i++) {
         memcpy(s, pieces + i, sizeof *s);
-        N(tree_push)(&tree, s[0], i, FASTLN_PIECE, centred);
+        N(tree_push)(&tree, s[0], i, leaf, centred);
     }
     if (rest) memcpy(s, pieces + leaves, sizeof *s);
-    s[0] = N(tree_top)(&tree, leaves, FASTLN_PIECE, s[0], rest, centred);
+    s[0] = N(tree_top)(&tree, leaves, leaf, s[0], rest, centred);
     N(scales) found;
-    if (scale->cold) {
-        plan.eps = plan.eps * scale->k * scale->k;
-        N(merge_rows)(plan, tail, 0, 1, s, centred, &k, &found);
+    if (scale->cold) plan.eps = plan.eps * scale->k * scale->k;
+    int fine = N(merge_one)(plan, tail, s, centred, scale->cold ? &k : NULL, &found);
+    if (scale->cold)
         N(give_cold_stats)(task, row, 0, 1, &scale->k, &found);
-    } else {
-        if (!N(merge_rows)(plan, tail, 0, 1, s, centred, NULL, &found)) return 0;
+    else if (fine)
         N(give_stats)(task, row, 0, 1, &found);
-    }
+    else
+        return 0;
     scale->hi = found.hi[0], scale->rstd = found.rstd[0], scale->shift = found.shift[0];
     return 1;
 }
@@ -261,7 +321,7 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
         REAL tops[LANES], powers[LANES];
         V(store)(tops, N(largest)(V(set1)(0), x + v * LANES * SIZE, task->x_step, task->length, lanes));
         for (int l = 0; l < LANES; l++)
-            powers[l] = (REAL)(k[v][l] = l >= lanes || s[v].fine[l] ? 1 : N(power)(tops[l], task->eps));
+            powers[l] = (REAL)(k[v][l] = l >= lanes || N(is_fine)(s + v, l) ? 1 : N(power)(tops[l], task->eps));
         scale[v] = V(load)(powers);
     }
     N(tile_moments)(task, x, width, centred, scale, k, s);
@@ -311,8 +371,8 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
         N(do_piece)(x, vectors, scale, piece, centred);                                                          \
     }                                                                                                            \
     static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const char *tail,         \
-                                      const fastln_piece *pieces, fastln_scale *scale) {                         \
-        return N(do_combine)(task, row, tail, pieces, scale, centred);                                           \
+                                      const fastln_piece *pieces, ptrdiff_t leaf, fastln_scale *scale) {         \
+        return N(do_combine)(task, row, tail, pieces, leaf, scale, centred);                                     \
     }                                                                                                            \
     static void N(operation##_apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, \
                                      ptrdiff_t first, ptrdiff_t count) {                                         \

@@ -213,12 +213,12 @@ void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *c
         threads = min_int(min_int(count, threads), MAX_THREADS);
 #pragma omp parallel num_threads(threads)
         {
-            for (ptrdiff_t i; (i = fastln_fetch_add(&next, 1)) < count;) work(context, i);
+            for (ptrdiff_t i; (i = fastln_fetch_add(&next, 1)) < count;) work(context, i, omp_get_thread_num());
         }
         fastln_store(&busy, 0);
         return;
     }
-    for (ptrdiff_t i = 0; i < count; i++) work(context, i);
+    for (ptrdiff_t i = 0; i < count; i++) work(context, i, 0);
 }
 
 #else /* without OpenMP */
@@ -228,7 +228,7 @@ const char *fastln_parallel_init(void) { return read_environment(); }
 const char *fastln_parallel_runtime(void) { return "none (built without OpenMP)"; }
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context) {
     (void)threads;
-    for (ptrdiff_t i = 0; i < count; i++) work(context, i);
+    for (ptrdiff_t i = 0; i < count; i++) work(context, i, 0);
 }
 
 #endif

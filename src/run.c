@@ -32,10 +32,6 @@ static ptrdiff_t count_rows(const fastln_task *task) {
 static void run_rows(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t begin, ptrdiff_t count) {
     fastln_walk walk;
     fastln_walk_from(&walk, task, begin);
-    if (task->layout == FASTLN_SCATTERED) {
-        fastln_run_scattered(task, kernel, &walk, count);
-        return;
-    }
     while (count > 0) {
         fastln_rows rows = fastln_walk_on(&walk, count);
         (task->layout == FASTLN_COLUMNS ? kernel->columns : kernel->rows)(task, &rows);
@@ -43,9 +39,10 @@ static void run_rows(const fastln_task *task, const fastln_kernel *kernel, ptrdi
     }
 }
 
-static void do_chunk(void *context, ptrdiff_t i) {
+static void do_chunk(void *context, ptrdiff_t i, int thread) {
     const job *j = context;
     ptrdiff_t begin = i * j->chunk, left = j->total - begin;
+    (void)thread;
     run_rows(j->task, j->kernel, begin, left < j->chunk ? left : j->chunk);
 }
 
@@ -53,8 +50,7 @@ int fastln_run(const fastln_task *task) {
     const fastln_kernel *kernel = fastln_active_kernel(task->operation, task->dtype);
     ptrdiff_t total = count_rows(task), vectors = task->length * fastln_compute_size(task) / 64;
     int threads = total * task->length < PARALLEL_VALUES ? 1 : fastln_get_num_threads();
-    if (task->layout == FASTLN_SCATTERED && vectors >= FASTLN_LONGEST_WHOLE)
-        return fastln_run_pieces(task, kernel, total, threads);
+    if (task->layout == FASTLN_SCATTERED) return fastln_run_scattered(task, kernel, total, threads);
     if (task->layout == FASTLN_ROWS && vectors >= SPLIT_ROW && threads > 1 && total < 4 * threads)
         if (fastln_run_pieces(task, kernel, total, threads) == 0) return 0;
     if (threads == 1) {

@@ -5,17 +5,13 @@
 #include "fastln.h"
 #include "walk.h"
 
-/* Room for copies, on the stack: as much as a thread with a small stack can spare. */
-#define FASTLN_SCRATCH (1 << 16)
+/* Values [first, first + count) of each row, from x or to y; in `dense` they lie side by side, the rows at the distance
+ * that fastln_dense_stride gives for `count` values. */
+ptrdiff_t fastln_dense_stride(const fastln_task *task, ptrdiff_t count);
+void fastln_gather(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense);
+void fastln_scatter(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense);
 
-/* Values [first, first + count) of each row of `runs` runs, from x or to y; in `dense` they lie side by side, row after
- * row. */
-void fastln_gather(const fastln_task *task, const fastln_rows *rows, ptrdiff_t runs, ptrdiff_t first, ptrdiff_t count,
-                   char *dense);
-void fastln_scatter(const fastln_task *task, const fastln_rows *rows, ptrdiff_t runs, ptrdiff_t first, ptrdiff_t count,
-                    char *dense);
-
-/* The next `count` rows, none of them larger than FASTLN_SCRATCH bytes. */
-void fastln_run_scattered(const fastln_task *task, const fastln_kernel *kernel, fastln_walk *walk, ptrdiff_t count);
+/* All `rows` rows. Returns -1, and does nothing, if there is no memory. */
+int fastln_run_scattered(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads);
 
 #endif

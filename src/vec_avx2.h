@@ -78,6 +78,29 @@ static inline f64_vec f64_fill(f64_vec a, int n, double s) {
     return F64_EACH(_mm256_blendv_pd(_mm256_set1_pd(s), a.lo, lo), _mm256_blendv_pd(_mm256_set1_pd(s), a.hi, hi));
 }
 static inline f64_vec f64_keep(f64_vec a, int n) { return f64_fill(a, n, 0); }
+static inline f64_vec f64_div(f64_vec a, f64_vec b) {
+    return F64_EACH(_mm256_div_pd(a.lo, b.lo), _mm256_div_pd(a.hi, b.hi));
+}
+static inline f64_vec f64_sqrt(f64_vec a) { return F64_EACH(_mm256_sqrt_pd(a.lo), _mm256_sqrt_pd(a.hi)); }
+static inline int f64_within(f64_vec a, double low, double high) {
+    __m256d l = _mm256_set1_pd(low), h = _mm256_set1_pd(high);
+    __m256d above = _mm256_and_pd(_mm256_cmp_pd(a.lo, l, _CMP_GE_OQ), _mm256_cmp_pd(a.hi, l, _CMP_GE_OQ));
+    __m256d below = _mm256_and_pd(_mm256_cmp_pd(a.lo, h, _CMP_LE_OQ), _mm256_cmp_pd(a.hi, h, _CMP_LE_OQ));
+    return _mm256_movemask_pd(_mm256_and_pd(above, below)) == 0xf;
+}
+
+static inline f64_vec f32_widen(const float *p) {
+    return F64_EACH(_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4)));
+}
+static inline void f32_narrow(float *p, f64_vec a) {
+    _mm_storeu_ps(p, _mm256_cvtpd_ps(a.lo));
+    _mm_storeu_ps(p + 4, _mm256_cvtpd_ps(a.hi));
+}
+static inline f64_vec f64_widen(const double *p) { return F64_EACH(_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)); }
+static inline void f64_narrow(double *p, f64_vec a) {
+    _mm256_storeu_pd(p, a.lo);
+    _mm256_storeu_pd(p + 4, a.hi);
+}
 
 /* Any address will do. A macro, because GCC drops calls of a function that does nothing but prefetch. */
 #define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)

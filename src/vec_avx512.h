@@ -40,6 +40,18 @@ static inline f64_vec f64_keep(f64_vec a, int n) { return _mm512_maskz_mov_pd(f6
 static inline f64_vec f64_fill(f64_vec a, int n, double s) {
     return _mm512_mask_mov_pd(_mm512_set1_pd(s), f64_first(n), a);
 }
+static inline f64_vec f64_div(f64_vec a, f64_vec b) { return _mm512_div_pd(a, b); }
+static inline f64_vec f64_sqrt(f64_vec a) { return _mm512_sqrt_pd(a); }
+static inline int f64_within(f64_vec a, double low, double high) { /* whether all lanes are; a NaN is not */
+    __mmask8 above = _mm512_cmp_pd_mask(a, _mm512_set1_pd(low), _CMP_GE_OQ);
+    return _mm512_mask_cmp_pd_mask(above, a, _mm512_set1_pd(high), _CMP_LE_OQ) == 0xff;
+}
+
+/* Eight values of a type, from and to double. */
+static inline f64_vec f32_widen(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+static inline void f32_narrow(float *p, f64_vec a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
+static inline f64_vec f64_widen(const double *p) { return _mm512_loadu_pd(p); }
+static inline void f64_narrow(double *p, f64_vec a) { _mm512_storeu_pd(p, a); }
 
 /* Any address will do. A macro, because GCC drops calls of a function that does nothing but prefetch. */
 #define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)

@@ -41,6 +41,30 @@ static inline f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return EACH3(f6
 static inline f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return EACH3(f64_vec, vfmsq_f64, c, a, b); }
 static inline f64_vec f64_abs(f64_vec a) { return EACH1(f64_vec, vabsq_f64, a); }
 static inline f64_vec f64_max(f64_vec a, f64_vec b) { return EACH2(f64_vec, vmaxq_f64, a, b); }
+static inline f64_vec f64_div(f64_vec a, f64_vec b) { return EACH2(f64_vec, vdivq_f64, a, b); }
+static inline f64_vec f64_sqrt(f64_vec a) { return EACH1(f64_vec, vsqrtq_f64, a); }
+static inline int f64_within(f64_vec a, double low, double high) {
+    uint64x2_t all = vdupq_n_u64(~(uint64_t)0);
+    for (int i = 0; i < 4; i++) {
+        all = vandq_u64(all, vcgeq_f64(a.q[i], vdupq_n_f64(low)));
+        all = vandq_u64(all, vcleq_f64(a.q[i], vdupq_n_f64(high)));
+    }
+    return (vgetq_lane_u64(all, 0) & vgetq_lane_u64(all, 1)) != 0;
+}
+
+static inline f64_vec f32_widen(const float *p) {
+    return EACH(f64_vec, vcvt_f64_f32(vld1_f32(p)), vcvt_f64_f32(vld1_f32(p + 2)), vcvt_f64_f32(vld1_f32(p + 4)),
+                vcvt_f64_f32(vld1_f32(p + 6)));
+}
+static inline void f32_narrow(float *p, f64_vec a) {
+    for (int i = 0; i < 4; i++) vst1_f32(p + 2 * i, vcvt_f32_f64(a.q[i]));
+}
+static inline f64_vec f64_widen(const double *p) {
+    return EACH(f64_vec, vld1q_f64(p), vld1q_f64(p + 2), vld1q_f64(p + 4), vld1q_f64(p + 6));
+}
+static inline void f64_narrow(double *p, f64_vec a) {
+    for (int i = 0; i < 4; i++) vst1q_f64(p + 2 * i, a.q[i]);
+}
 
 #define prefetch(p) __builtin_prefetch(p)
 

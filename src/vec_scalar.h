@@ -59,8 +59,22 @@ OPERATIONS(f32, float, fmaf, fabsf)
 #define VEC f64_vec
 #define LANES 8
 OPERATIONS(f64, double, fma, fabs)
+LANEWISE(f64_div, (VEC a, VEC b), a.v[i] / b.v[i])
+LANEWISE(f64_sqrt, (VEC a), sqrt(a.v[i]))
+LANEWISE(f32_widen, (const float *p), p[i])
+LANEWISE(f64_widen, (const double *p), p[i])
 #undef VEC
 #undef LANES
+
+static inline void f32_narrow(float *p, f64_vec a) {
+    for (int i = 0; i < 8; i++) p[i] = (float)a.v[i];
+}
+static inline void f64_narrow(double *p, f64_vec a) { f64_store(p, a); }
+static inline int f64_within(f64_vec a, double low, double high) {
+    int all = 1;
+    for (int i = 0; i < 8; i++) all &= a.v[i] >= low && a.v[i] <= high;
+    return all;
+}
 
 #define prefetch(p) ((void)(p))
 

@@ -1,10 +1,13 @@
 /* walk.c: where the rows of a task are, run by run. */
 #include "walk.h"
 
+#include <stdint.h>
+
 ptrdiff_t fastln_item_size(const fastln_task *task) {
     return task->dtype == FASTLN_f64 ? 8 : task->dtype == FASTLN_f32 ? 4 : 2;
 }
 ptrdiff_t fastln_compute_size(const fastln_task *task) { return task->dtype == FASTLN_f64 ? 8 : 4; }
+char *fastln_line_after(void *memory) { return (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63); }
 
 void fastln_walk_from(fastln_walk *walk, const fastln_task *task, ptrdiff_t row) {
     int last = task->ndim - 1;
@@ -46,34 +49,36 @@ static void next_run(fastln_walk *walk) {
     }
 }
 
-fastln_rows fastln_walk_on(fastln_walk *walk, ptrdiff_t most) {
-    fastln_rows rows = walk->next, *next = &walk->next;
+static void advance(fastln_walk *walk, ptrdiff_t rows, ptrdiff_t x, ptrdiff_t y) {
+    fastln_rows *next = &walk->next;
     ptrdiff_t size = fastln_compute_size(walk->task);
+    next->x += x;
+    next->y += y;
+    if (next->mean) next->mean += rows * size;
+    if (next->rstd) next->rstd += rows * size;
+}
+
+fastln_rows fastln_walk_on(fastln_walk *walk, ptrdiff_t most) {
+    fastln_rows rows = walk->next;
     if (rows.count > most) rows.count = most;
-    next->x += rows.count * rows.x_stride;
-    next->y += rows.count * rows.y_stride;
-    if (next->mean) next->mean += rows.count * size;
-    if (next->rstd) next->rstd += rows.count * size;
-    next->count -= rows.count;
-    if (next->count == 0) next_run(walk);
+    advance(walk, rows.count, rows.count * rows.x_stride, rows.count * rows.y_stride);
+    walk->next.count -= rows.count;
+    if (walk->next.count == 0) next_run(walk);
     return rows;
 }
 
-fastln_rows fastln_walk_runs(fastln_walk *walk, ptrdiff_t most, ptrdiff_t *runs) {
+fastln_runs fastln_walk_runs(fastln_walk *walk, ptrdiff_t most) {
     const fastln_task *task = walk->task;
     int last = task->ndim - 1;
     ptrdiff_t width = task->shape[last];
-    *runs = 1;
-    if (last == 0 || walk->next.count < width || most < width) return fastln_walk_on(walk, most);
-    fastln_rows rows = walk->next, *next = &walk->next;
-    ptrdiff_t left = task->shape[last - 1] - walk->index[last - 1], further;
-    *runs = most / width < left ? most / width : left;
-    further = *runs - 1;
+    if (last == 0 || walk->next.count < width || most < width)
+        return (fastln_runs){.first = fastln_walk_on(walk, most), .count = 1};
+    ptrdiff_t left = task->shape[last - 1] - walk->index[last - 1];
+    fastln_runs runs = {walk->next, most / width < left ? most / width : left, task->x_strides[last - 1],
+                        task->y_strides[last - 1]};
+    ptrdiff_t further = runs.count - 1;
+    advance(walk, further * width, further * runs.x_distance, further * runs.y_distance);
     walk->index[last - 1] += further;
-    next->x += further * task->x_strides[last - 1];
-    next->y += further * task->y_strides[last - 1];
-    if (next->mean) next->mean += further * width * fastln_compute_size(task);
-    if (next->rstd) next->rstd += further * width * fastln_compute_size(task);
     fastln_walk_on(walk, width);
-    return rows;
+    return runs;
 }

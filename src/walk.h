@@ -12,10 +12,16 @@ typedef struct fastln_walk {
 
 ptrdiff_t fastln_item_size(const fastln_task *task);    /* of x and y */
 ptrdiff_t fastln_compute_size(const fastln_task *task); /* of everything else */
+char *fastln_line_after(void *memory);                  /* the next cache line that begins there or later */
 
 void fastln_walk_from(fastln_walk *walk, const fastln_task *task, ptrdiff_t row);
 fastln_rows fastln_walk_on(fastln_walk *walk, ptrdiff_t most); /* the next rows, all of one run, and past them */
-/* The same, or else several whole runs, as far apart as the last but one of the other axes says; returns the first. */
-fastln_rows fastln_walk_runs(fastln_walk *walk, ptrdiff_t most, ptrdiff_t *runs);
+
+typedef struct fastln_runs { /* several runs at equal distances */
+    fastln_rows first;
+    ptrdiff_t count, x_distance, y_distance;
+} fastln_runs;
+fastln_runs fastln_walk_runs(fastln_walk *walk,
+                             ptrdiff_t most); /* the same for whole runs, if one is no more than `most` */
 
 #endif

@@ -292,11 +292,14 @@ EPS = [1e-5, 1e-12, 0.0]
 # ----------------------------------------------------------------------------------------------------------------------
 # Files for the C driver (tests/c/driver.c), one per format. For each case: a header, then x, weight and bias.
 #
-#   7 int64   operation, dtype (both in the order of src/fastln.h), columns, rows, length, affine, subtract_mean
+#   7 int64   operation, dtype, layout (all in the order of src/fastln.h), rows, length, affine, subtract_mean
 #   1 double  eps                                                                              (little-endian)
 #
-# columns: 0, x is (rows, length); 1, x is (length, rows). affine: 1 if there is a weight, plus 2 if there is a bias;
-# both have `length` values of the compute type. The driver answers with y, of x's shape and dtype, case after case.
+# layout: in that of rows x is (rows, length), in the others (length, rows). affine: 1 if there is a weight, plus 2 if there
+# is a bias; both have `length` values of the compute type. The driver answers with y, of x's shape and dtype, case after
+# case.
+
+LAYOUTS = ["rows", "columns", "scattered"]
 
 
 @dataclass(frozen=True)
@@ -304,7 +307,7 @@ class Case:
     fmt: Format
     operation: str
     length: int
-    columns: bool
+    layout: str
     affine: tuple
     eps: float
     subtract_mean: bool
@@ -314,7 +317,7 @@ class Case:
         x = rows(self.fmt, self.length, 3 + self.length % 7 if self.length < 3000 else 2)
         if self.length > 1:
             x[1, self.length // 2] = np.nan if self.length % 2 else np.inf
-        return np.ascontiguousarray(x.T) if self.columns else x
+        return x if self.layout == "rows" else np.ascontiguousarray(x.T)
 
     @property
     def weight(self):
@@ -330,8 +333,8 @@ class Case:
             "<7qd",
             OPERATIONS.index(self.operation),
             FORMATS.index(self.fmt),
-            self.columns,
-            x.shape[1 if self.columns else 0],
+            LAYOUTS.index(self.layout),
+            x.shape[0 if self.layout == "rows" else 1],
             self.length,
             self.affine[0] + 2 * self.affine[1],
             self.subtract_mean,
@@ -344,12 +347,13 @@ def cases(fmt):
     """The cases of a format; every combination of options comes up at many lengths."""
     lengths = [*SHORT, *around_blocks(fmt, (1, 2, 3)), 5000, 5003, 200_003]
     for i, length in enumerate(lengths):
-        for columns in (False, True) if length < 10_000 else (False,):
+        layouts = ["rows"] + ["columns"] * (length < 10_000) + ["scattered"] * (i % 4 == 0 or length >= 5000)
+        for layout in layouts:
             for j, (form, used) in enumerate(AFFINE.items()):
                 eps = EPS[(i + j) % 3]
-                yield Case(fmt, "layer_norm", length, columns, used, eps, subtract_mean=(i + j) % 4 != 3)
+                yield Case(fmt, "layer_norm", length, layout, used, eps, subtract_mean=(i + j) % 4 != 3)
                 if "bias" not in form:
-                    yield Case(fmt, "rms_norm", length, columns, used, eps, subtract_mean=False)
+                    yield Case(fmt, "rms_norm", length, layout, used, eps, subtract_mean=False)
 
 
 def write_vectors(folder):

@@ -23,7 +23,7 @@ static void *read_bytes(size_t size) {
 static const size_t item_sizes[FASTLN_DTYPES] = {
     [FASTLN_f32] = sizeof(float), [FASTLN_f64] = sizeof(double), [FASTLN_f16] = 2, [FASTLN_bf16] = 2};
 
-/* Operation, dtype, columns, rows (columns: the inner axis), length, affine bits, subtract_mean; then eps; then the
+/* Operation, dtype, layout, rows, length, affine bits, subtract_mean; then eps; then the
  * values of x, weight and bias. */
 static int do_case(void) {
     int64_t head[7];
@@ -35,20 +35,24 @@ static int do_case(void) {
     size_t rows = (size_t)head[3], length = (size_t)head[4];
     fastln_task task = {.operation = (fastln_operation)head[0],
                         .dtype = (fastln_dtype)head[1],
-                        .layout = head[2] ? FASTLN_COLUMNS : FASTLN_ROWS,
+                        .layout = (fastln_layout)head[2],
                         .subtract_mean = (int)head[6],
                         .eps = eps,
                         .length = (ptrdiff_t)length,
                         .ndim = 1};
-    task.x_step = task.y_step = (ptrdiff_t)(head[2] ? rows * item : item);
+    ptrdiff_t step = (ptrdiff_t)(task.layout == FASTLN_ROWS ? item : rows * item);
+    task.x_step = task.y_step = step;
     task.shape[0] = (ptrdiff_t)rows;
-    task.x_strides[0] = task.y_strides[0] = (ptrdiff_t)(head[2] ? item : length * item);
+    task.x_strides[0] = task.y_strides[0] = (ptrdiff_t)(task.layout == FASTLN_ROWS ? length * item : item);
+    task.row_ndim = 1;
+    task.row_shape[0] = (ptrdiff_t)length;
+    task.row_x_strides[0] = task.row_y_strides[0] = step;
     void *x = read_bytes(rows * length * item), *y = malloc(rows * length * item + 1);
     void *weight = head[5] & 1 ? read_bytes(length * real) : NULL,
          *bias = head[5] & 2 ? read_bytes(length * real) : NULL;
     if (!y) fail("out of memory");
     task.x = x, task.y = y, task.weight = weight, task.bias = bias;
-    fastln_run(&task);
+    if (fastln_run(&task) != 0) fail("out of memory");
     if (fwrite(y, item, rows * length, stdout) != rows * length) fail("cannot write");
     free(x), free(y), free(weight), free(bias);
     return 1;

@@ -25,12 +25,13 @@ static void check(int condition, const char *message) {
     }
 }
 
-static void inner(void *context, ptrdiff_t i) {
-    (void)i;
+static void inner(void *context, ptrdiff_t i, int thread) {
+    (void)i, (void)thread;
     check(omp_get_level() == *(int *)context, "a region inside a region");
 }
 
-static void work(void *context, ptrdiff_t i) {
+static void work(void *context, ptrdiff_t i, int thread) {
+    (void)thread;
     call *c = context;
     int level = omp_get_level();
     if (omp_in_parallel()) {

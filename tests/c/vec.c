@@ -228,11 +228,46 @@ static void test_half_tails(const half_type *type) {
         }
 }
 
+/* What only the end of the statistics needs: doubles, eight at a time. */
+static void test_doubles(void) {
+    for (int trial = 0; trial < 20000; trial++) {
+        double a[8], b[8], got[8];
+        float narrow[10], wide[8];
+        for (int i = 0; i < 8; i++) a[i] = draw_f64(), b[i] = draw_f64(), wide[i] = draw_f32();
+        f64_store(got, f64_div(f64_load(a), f64_load(b)));
+        for (int i = 0; i < 8; i++) check_result_f64("div", i, got[i], a[i] / b[i]);
+        f64_store(got, f64_sqrt(f64_load(a)));
+        for (int i = 0; i < 8; i++) check_result_f64("sqrt", i, got[i], sqrt(a[i]));
+        f64_store(got, f32_widen(wide));
+        for (int i = 0; i < 8; i++) check_result_f64("widen from float", i, got[i], (double)wide[i]);
+        f64_store(got, f64_widen(a));
+        for (int i = 0; i < 8; i++) check_lane_f64("widen", i, got[i], a[i]);
+        f64_narrow(got, f64_load(a));
+        for (int i = 0; i < 8; i++) check_lane_f64("narrow", i, got[i], a[i]);
+        memset(narrow, SENTINEL, sizeof narrow);
+        f32_narrow(narrow + 1, f64_load(a));
+        for (int i = 0; i < 8; i++) check_result_f32("narrow to float", i, narrow[i + 1], (float)a[i]);
+        if (bits_f32(narrow[0]) != (uint32_t)SENTINELS || bits_f32(narrow[9]) != (uint32_t)SENTINELS)
+            fail("f32_narrow writes more than eight floats");
+    }
+    for (int lane = 0; lane < 8; lane++) {
+        static const double values[] = {0.5, 1, 1.5, 2, 2.5, NAN, INFINITY, -INFINITY};
+        static const int within[] = {0, 1, 1, 1, 0, 0, 0, 0};
+        for (int i = 0; i < 8; i++) {
+            double a[8] = {1, 2, 1, 2, 1, 2, 1, 2};
+            a[lane] = values[i];
+            if (f64_within(f64_load(a), 1, 2) != within[i]) fail("f64_within, lane %d: wrong for %g", lane, values[i]);
+            checks++;
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     long floats = argc > 1 ? atol(argv[1]) : 1000000;
     make_page();
     test_f32();
     test_f64();
+    test_doubles();
     for (size_t i = 0; i < sizeof half_types / sizeof *half_types; i++) {
         test_half_loads(&half_types[i]);
         test_half_rounding(&half_types[i]);
