@@ -7,7 +7,6 @@ for float64, times max(1, |exact|). Prints the table of the README.
 import sys
 from pathlib import Path
 
-import formula
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import fastln
 import oracle
 import vectors
+from fastln import _formula as formula
 
 LENGTHS = [2, 16, 77, 768, 1000, 4096, 65536, 1_000_003]
 FAMILIES = {

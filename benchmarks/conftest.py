@@ -1,9 +1,8 @@
-"""The benchmarks measure the installed package, never the source folder of a checkout, and share formula.py."""
+"""The benchmarks measure the installed package, never the source folder of a checkout."""
 
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE.parent]
-sys.path.insert(0, str(HERE))
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]

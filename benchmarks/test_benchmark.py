@@ -4,17 +4,11 @@ of one to an array past the caches. Results are compared before anything is time
     python -m pytest benchmarks --benchmark-group-by=group --benchmark-columns=median,iqr,rounds
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import fastln
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import formula
+from fastln import _formula as formula
 
 SHAPES = [(1, 768), (32, 384), (128, 768), (4096, 768), (64, 65536), (16384, 64)]
 AXIS_1 = (8, 96, 56, 56)

@@ -38,8 +38,12 @@ def show_config(mode: str = "stdout") -> dict[str, dict[str, Any]] | None:
     }
     if mode == "dicts":
         return config
+    show(config)
+    return None
+
+
+def show(config: dict[str, dict[str, Any]]) -> None:
     for title, entries in config.items():
         print(f"{title}:")
         for name, value in entries.items():
             print(f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
-    return None

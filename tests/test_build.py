@@ -90,9 +90,14 @@ def test_wheels_from_sdist_and_checkout_are_equal(sdist, tmp_path):
     names = {re.sub(r"\.(cpython|cp\d)[^/]*\.(so|pyd)$", ".so", name) for name in first if ".dist-info" not in name}
     assert names == {
         "fastln/__init__.py",
+        "fastln/__main__.py",
+        "fastln/_bench.py",
+        "fastln/_cases.py",
         "fastln/_config.py",
         "fastln/_core.pyi",
         "fastln/_core.so",
+        "fastln/_formula.py",
+        "fastln/_plot.py",
         "fastln/kernels.pxd",
         "fastln/kernels.pyi",
         "fastln/kernels.so",
