@@ -63,7 +63,7 @@ typedef struct fastln_piece { double lanes[24]; } fastln_piece;
 /* What the second walk over a row needs, widened. A cold row's values are multiplied by k first. */
 typedef struct fastln_scale {
     int cold;
-    double k, hi, rstd, shift;
+    double k, minus, rstd, shift;
 } fastln_scale;
 
 /* One operation on one dtype. `rows` and `columns` do everything for a run. A long row that is scattered, or split among

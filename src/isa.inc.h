@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "compiler.h"
@@ -22,10 +23,12 @@
 enum {
     WEIGHT = 1,
     BIAS = 2,
-    SHORT_ROW = 4,       /* vectors; up to here a group of four rows stays in registers */
-    TILE = 8,            /* vectors side by side in the columns layout */
-    Y_AHEAD = 2048,      /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
-    FETCHED_ROW = 65536, /* bytes; longer rows are left to the processor, which sees them coming */
+    SHORT_ROW = 4,     /* vectors; up to here a group of four rows stays in registers */
+    TILE = 8,          /* vectors side by side in the columns layout */
+    Y_AHEAD = 2048,    /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
+    FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
+    FETCHED_ROW = 65536, /* bytes */
+    FETCHED_BLOCKS = 64, /* blocks of a row; in longer ones the next blocks are fetched while one is measured */
     GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
 };
 

@@ -26,8 +26,9 @@ typedef struct {
 } N(tree);
 typedef struct { /* what the second walk needs, per row or lane */
     REAL mean[LANES];
-    REAL hi[LANES], rstd[LANES], shift[LANES]; /* y = (x - hi) * rstd + shift; hi is near the mean */
-    double var[LANES], m2[LANES];              /* var includes eps */
+    REAL p[LANES], minus[LANES];    /* a value near the mean, and -p: fewer loads of x take an addition */
+    REAL rstd[LANES], shift[LANES]; /* y = (x - p) * rstd + shift */
+    double var[LANES], m2[LANES];   /* var includes eps */
 } N(scales);
 
 /* Not so after an overflow or underflow on the way: then once more, scaled. */
@@ -61,7 +62,7 @@ INLINE void N(two_sum)(VEC a, VEC b, VEC *sum, VEC *error) {
 
 /* The statistics of k vectors, 1 <= k <= BLOCK, `step` bytes apart. Two accumulators: blocks overlap, so that is enough. */
 INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
-    VEC zero = V(set1)(0), m = zero, r0 = zero, r1 = zero, q0 = zero, q1 = zero;
+    VEC zero = V(set1)(0), m = zero, minus = zero, r0 = zero, r1 = zero, q0 = zero, q1 = zero;
     if (centred) {
         m = N(fetch)(x, lanes, scale);
         if (k >= 2) m = V(add)(m, N(fetch)(x + k / 2 * step, lanes, scale));
@@ -69,12 +70,13 @@ INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int ce
             VEC c = N(fetch)(x + k / 4 * step, lanes, scale);
             m = V(add)(m, V(add)(c, N(fetch)(x + (k - k / 4) * step, lanes, scale)));
         }
+        minus = V(mul)(m, V(set1)((REAL)(k >= 4 ? -0.25 : k >= 2 ? -0.5 : -1)));
         m = V(mul)(m, V(set1)((REAL)(k >= 4 ? 0.25 : k >= 2 ? 0.5 : 1)));
     }
-    for (int i = 0; i + 1 < k; i += 2) {
+    UNROLL4 for (int i = 0; i + 1 < k; i += 2) {
         VEC a = N(fetch)(x + i * step, lanes, scale), b = N(fetch)(x + (i + 1) * step, lanes, scale);
         if (centred) {
-            a = V(sub)(a, m), b = V(sub)(b, m);
+            a = V(add)(a, minus), b = V(add)(b, minus);
             r0 = V(add)(r0, a), r1 = V(add)(r1, b);
         }
         q0 = V(fma)(a, a, q0), q1 = V(fma)(b, b, q1);
@@ -82,7 +84,7 @@ INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int ce
     if (k & 1) {
         VEC a = N(fetch)(x + (k - 1) * step, lanes, scale);
         if (centred) {
-            a = V(sub)(a, m);
+            a = V(add)(a, minus);
             r0 = V(add)(r0, a);
         }
         q0 = V(fma)(a, a, q0);
@@ -154,8 +156,11 @@ static NOINLINE N(lanes)
     ptrdiff_t blocks = count / BLOCK;
     int rest_n = (int)(count % BLOCK);
     tree.depth = 0;
-    for (ptrdiff_t i = 0; i < blocks; i++)
-        N(tree_push)(&tree, N(block_of)(x + i * BLOCK * step, step, BLOCK, lanes, centred, scale), i, BLOCK, centred);
+    for (ptrdiff_t i = 0; i < blocks; i++) {
+        const char *begin = x + i * BLOCK * step, *later = begin + 4 * BLOCK * step;
+        for (int v = 0; v < BLOCK && blocks > FETCHED_BLOCKS && i + 4 < blocks; v++) prefetch(later + v * step);
+        N(tree_push)(&tree, N(block_of)(begin, step, BLOCK, lanes, centred, scale), i, BLOCK, centred);
+    }
     if (rest_n) rest = N(block_of)(x + blocks * BLOCK * step, step, rest_n, lanes, centred, scale);
     return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
@@ -166,7 +171,7 @@ INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int l
     return N(all_blocks)(x, step, count, lanes, centred, scale);
 }
 
-/* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about s->hi; eight at a time in double.
+/* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about s->p; eight at a time in double.
  * On the cold path k is what each was scaled by, or NULL. Returns whether all are fine. */
 INLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const double *k, N(scales) *s) {
     f64_vec inverse = f64_set1(plan.inverse), eps = f64_set1(plan.eps);
@@ -178,7 +183,8 @@ INLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const
         f64_vec var = f64_add(f64_mul(m2, inverse), scaled_eps), rstd = f64_div(f64_set1(1), f64_sqrt(var));
         f64_store(s->m2 + i, m2);
         f64_store(s->var + i, var);
-        V(narrow)(s->mean + i, f64_add(V(widen)(s->hi + i), offset));
+        V(narrow)(s->mean + i, f64_add(V(widen)(s->p + i), offset));
+        V(narrow)(s->minus + i, f64_mul(V(widen)(s->p + i), f64_set1(-1)));
         V(narrow)(s->rstd + i, rstd);
         V(narrow)(s->shift + i, f64_mul(offset, f64_sub(f64_set1(0), rstd)));
         fine &= f64_within(var, SMALL_VARIANCE, DBL_MAX);
@@ -187,7 +193,7 @@ INLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const
 }
 
 INLINE int N(finish_rows)(N(plan) plan, int rows, REAL *r, REAL *q, N(scales) *s) {
-    for (int i = rows; i % 8; i++) s->hi[i] = r[i] = 0, q[i] = (REAL)plan.length; /* no row, but a fine one */
+    for (int i = rows; i % 8; i++) s->p[i] = r[i] = 0, q[i] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, rows, r, q, NULL, s);
 }
 
@@ -196,8 +202,9 @@ INLINE void N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int 
                           int centred, const VEC *scale, REAL *p, REAL *r, REAL *q) {
     VEC rv[4], qv[4], full = V(set1)((REAL)plan.full), zero = V(set1)(0);
     V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
+    for (int j = 0; j < 4; j++) p[j] *= (REAL)1 / LANES;
     UNROLL4 for (int j = 0; j < 4; j++) {
-        rv[j] = zero, qv[j] = lanes[j].m2, p[j] *= (REAL)1 / LANES;
+        rv[j] = zero, qv[j] = lanes[j].m2;
         if (j >= rows) continue;
         VEC around = V(set1)(p[j]);
         if (centred) {
@@ -222,7 +229,7 @@ INLINE void N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int 
 INLINE int N(merge_one)(N(plan) plan, const char *tail, const N(lanes) lanes[4], int centred, const VEC *scale,
                         N(scales) *s) {
     REAL r[8], q[8];
-    N(merge_rows)(plan, tail, 0, 1, lanes, centred, scale, s->hi, r, q);
+    N(merge_rows)(plan, tail, 0, 1, lanes, centred, scale, s->p, r, q);
     return N(finish_rows)(plan, 1, r, q, s);
 }
 
@@ -255,9 +262,9 @@ INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int row
     REAL r[LANES], q[LANES];
     int i = 0;
     for (; i + 4 <= rows; i += 4)
-        N(four_rows)(plan, x + i * stride, stride, 4, centred, in_registers, scale, s->hi + i, r + i, q + i);
+        N(four_rows)(plan, x + i * stride, stride, 4, centred, in_registers, scale, s->p + i, r + i, q + i);
     if (i < rows)
-        N(four_rows)(plan, x + i * stride, stride, rows - i, centred, in_registers, scale, s->hi + i, r + i, q + i);
+        N(four_rows)(plan, x + i * stride, stride, rows - i, centred, in_registers, scale, s->p + i, r + i, q + i);
     return N(finish_rows)(plan, rows, r, q, s);
 }
 
@@ -303,7 +310,7 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
     }
     for (int l = plan.tail; l < LANES && plan.tail; l++) r[l] = V(add)(r[l], zero); /* makes 0 of -0, as there */
     REAL sums[LANES], squares[LANES];
-    V(store)(s->hi, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
+    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
     for (int l = used; l < LANES; l++) squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
 }

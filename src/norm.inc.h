@@ -3,9 +3,9 @@
 
 INLINE int N(affine)(const fastln_task *task) { return (task->weight ? WEIGHT : 0) | (task->bias ? BIAS : 0); }
 
-/* y = ((x - hi) * rstd + shift) * w + b */
-INLINE VEC N(transform)(VEC x, VEC hi, VEC rstd, VEC shift, VEC w, VEC b, int affine, int centred) {
-    VEC t = centred ? V(fma)(V(sub)(x, hi), rstd, shift) : V(mul)(x, rstd);
+/* y = ((x + minus) * rstd + shift) * w + b */
+INLINE VEC N(transform)(VEC x, VEC minus, VEC rstd, VEC shift, VEC w, VEC b, int affine, int centred) {
+    VEC t = centred ? V(fma)(V(add)(x, minus), rstd, shift) : V(mul)(x, rstd);
     if (affine == (WEIGHT | BIAS)) return V(fma)(t, w, b);
     return affine == WEIGHT ? V(mul)(t, w) : affine == BIAS ? V(add)(t, b) : t;
 }
@@ -14,7 +14,7 @@ INLINE VEC N(transform)(VEC x, VEC hi, VEC rstd, VEC shift, VEC w, VEC b, int af
 INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, N(scales) *s) {
     for (int j = 0; j < count && rows->mean; j++) ((REAL *)rows->mean)[first + j] = s->mean[j];
     for (int j = 0; j < count && rows->rstd; j++) ((REAL *)rows->rstd)[first + j] = s->rstd[j];
-    for (int j = 0; j < count && !task->subtract_mean; j++) s->hi[j] = s->shift[j] = 0;
+    for (int j = 0; j < count && !task->subtract_mean; j++) s->minus[j] = (REAL)-0.0, s->shift[j] = 0;
 }
 
 /* The same on the cold path, where x was multiplied by k, which is NaN for rows with an Inf or NaN. The rstd of a row
@@ -32,7 +32,7 @@ INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows,
             s->rstd[j] = zero && !(rstd / k[j] < REAL_MAX) ? REAL_MAX : (REAL)(rstd / k[j]);
             s->shift[j] = 0;
         }
-        if (!task->subtract_mean) s->hi[j] = s->shift[j] = 0;
+        if (!task->subtract_mean) s->minus[j] = (REAL)-0.0, s->shift[j] = 0;
     }
     N(give_stats)(task, rows, first, count, &unscaled);
 }
@@ -44,32 +44,41 @@ INLINE void N(write_nan)(char *y, ptrdiff_t step, ptrdiff_t count) {
 
 /* ---- rows: the values of a row lie side by side ---- */
 
+/* `n` values of one row, where weight, bias and y are `i` values further on. */
+INLINE VEC N(apply)(const char *x, const REAL *weight, const REAL *bias, ptrdiff_t i, int n, VEC minus, VEC rstd,
+                    VEC shift, int affine, int centred, const VEC *scale) {
+    VEC w = rstd, b = rstd;
+    if (affine & WEIGHT) w = n == LANES ? V(load)(weight + i) : V(load_n)(weight + i, n);
+    if (affine & BIAS) b = n == LANES ? V(load)(bias + i) : V(load_n)(bias + i, n);
+    return N(transform)(N(fetch)(x + i * SIZE, n, scale), minus, rstd, shift, w, b, affine, centred);
+}
+
 /* `count` values of one row, of which weight and bias begin at `first`. While they are written, what lies `ahead` bytes
  * further on is fetched: the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which would not be
  * there when its turn comes. */
 INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t first, ptrdiff_t count,
                          const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
                          ptrdiff_t y_ahead) {
-    VEC hi = V(set1)(s->hi[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]), w = rstd, b = rstd;
+    VEC minus = V(set1)(s->minus[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]);
     const REAL *weight = affine & WEIGHT ? (const REAL *)task->weight + first : NULL;
     const REAL *bias = affine & BIAS ? (const REAL *)task->bias + first : NULL;
     ELEMENT *out = (ELEMENT *)y;
     ptrdiff_t i = 0;
+#define APPLY(i, n) N(apply)(x, weight, bias, i, n, minus, rstd, shift, affine, centred, scale)
+    ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)y % (LANES * SIZE)) / SIZE;
+    if (head && count >= 2 * LANES) { /* to where y is aligned; both come before one is stored, since y may be x */
+        VEC begin = APPLY(0, LANES), next = APPLY(head, LANES);
+        E(store)(out, begin);
+        E(store)(out + head, next);
+        i = head + LANES;
+    }
     for (; i + LANES <= count; i += LANES) {
-        if (affine & WEIGHT) w = V(load)(weight + i);
-        if (affine & BIAS) b = V(load)(bias + i);
-        VEC v = N(fetch)(x + i * SIZE, LANES, scale);
         prefetch(x + i * SIZE + ahead);
         prefetch(y + i * SIZE + y_ahead);
-        E(store)(out + i, N(transform)(v, hi, rstd, shift, w, b, affine, centred));
+        E(store)(out + i, APPLY(i, LANES));
     }
-    if (i < count) {
-        int n = (int)(count - i);
-        if (affine & WEIGHT) w = V(load_n)(weight + i, n);
-        if (affine & BIAS) b = V(load_n)(bias + i, n);
-        VEC v = N(fetch)(x + i * SIZE, n, scale);
-        E(store_n)(out + i, N(transform)(v, hi, rstd, shift, w, b, affine, centred), n);
-    }
+    if (i < count) E(store_n)(out + i, APPLY(i, (int)(count - i)), (int)(count - i));
+#undef APPLY
 }
 
 /* The same for a few rows, on the hot path. */
@@ -137,6 +146,13 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
     }
 }
 
+/* Whether x is in no cache that the processor fetches from by itself early enough. */
+INLINE int N(is_large)(const fastln_task *task) {
+    ptrdiff_t size = task->length * SIZE;
+    for (int axis = 0; axis < task->ndim; axis++) size *= task->shape[axis];
+    return size > FETCHED;
+}
+
 /* Groups of LANES rows of `full` vectors, a small constant, and maybe a tail. All affine forms are one: a weight of 1 and
  * a bias of -0 change nothing. */
 INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int full, int centred) {
@@ -161,17 +177,21 @@ INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int 
             N(apply_mixed)(task, rows, i, LANES, &s, centred);
             continue;
         }
+        ptrdiff_t ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->x_stride : 0;
+        ptrdiff_t y_ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->y_stride : 0;
         for (int j = 0; j < LANES; j++, x += rows->x_stride, y += rows->y_stride) {
-            VEC hi = V(set1)(s.hi[j]), rstd = V(set1)(s.rstd[j]), shift = V(set1)(s.shift[j]);
-            for (int v = 0; v < full; v++) {
+            VEC minus = V(set1)(s.minus[j]), rstd = V(set1)(s.rstd[j]), shift = V(set1)(s.shift[j]);
+            UNROLL4 for (int v = 0; v < full; v++) {
                 VEC t = N(fetch)(x + v * LANES * SIZE, LANES, NULL);
+                prefetch(x + v * LANES * SIZE + ahead);
+                prefetch(y + v * LANES * SIZE + y_ahead);
                 E(store)((ELEMENT *)y + v * LANES,
-                         N(transform)(t, hi, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred));
+                         N(transform)(t, minus, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred));
             }
             if (tail) {
                 VEC t = N(fetch)(x + full * LANES * SIZE, tail, NULL);
                 E(store_n)((ELEMENT *)y + full * LANES,
-                           N(transform)(t, hi, rstd, shift, w[full], b[full], WEIGHT | BIAS, centred), tail);
+                           N(transform)(t, minus, rstd, shift, w[full], b[full], WEIGHT | BIAS, centred), tail);
             }
         }
     }
@@ -202,6 +222,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
     ptrdiff_t row = task->length * SIZE, group = row <= GROUPED_ROW / 2 ? 8 : row <= GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
+    int fetch = row <= FETCHED_ROW && N(is_large)(task);
     for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
         fastln_rows some = *rows; /* a group of them */
         some.x += i * rows->x_stride;
@@ -215,8 +236,8 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
             continue;
         }
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
-        int more = i + 2 * group <= rows->count, foreseen = row > FETCHED_ROW;
-        ptrdiff_t ahead = more && !foreseen ? group * rows->x_stride : 0, y_ahead = more || foreseen ? Y_AHEAD : 0;
+        int more = i + 2 * group <= rows->count;
+        ptrdiff_t ahead = more && fetch ? group * rows->x_stride : 0, y_ahead = more || row > FETCHED_ROW ? Y_AHEAD : 0;
         N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead);
     }
 }
@@ -252,7 +273,7 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
         N(give_stats)(task, row, 0, 1, &found);
     else
         return 0;
-    scale->hi = found.hi[0], scale->rstd = found.rstd[0], scale->shift = found.shift[0];
+    scale->minus = found.minus[0], scale->rstd = found.rstd[0], scale->shift = found.shift[0];
     return 1;
 }
 
@@ -260,7 +281,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
                         ptrdiff_t count, int centred) {
     fastln_rows row = {.x = x, .y = y, .count = 1};
     N(scales) s;
-    s.hi[0] = (REAL)scale->hi, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
+    s.minus[0] = (REAL)scale->minus, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
     if (scale->cold)
         N(apply_cold)(task, scale, x, y, first, count, &s, centred);
     else
@@ -291,7 +312,7 @@ INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int w
             int lanes = v < full ? LANES : tail, at = v * LANES;
             if (lanes == 0) continue;
             VEC t = N(fetch)(x + at * SIZE, lanes, scale ? scale + v : NULL);
-            t = N(transform)(t, V(load)(s[v].hi), V(load)(s[v].rstd), V(load)(s[v].shift), w, b, affine, centred);
+            t = N(transform)(t, V(load)(s[v].minus), V(load)(s[v].rstd), V(load)(s[v].shift), w, b, affine, centred);
             if (lanes == LANES)
                 E(store)((ELEMENT *)y + at, t);
             else

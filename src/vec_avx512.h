@@ -48,7 +48,9 @@ static inline int f64_within(f64_vec a, double low, double high) { /* whether al
 }
 
 /* Eight values of a type, from and to double. */
-static inline f64_vec f32_widen(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+static inline f64_vec f32_widen(const float *p) { /* two loads, for the values were often just stored in two parts */
+    return _mm512_cvtps_pd(_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4), 1));
+}
 static inline void f32_narrow(float *p, f64_vec a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
 static inline f64_vec f64_widen(const double *p) { return _mm512_loadu_pd(p); }
 static inline void f64_narrow(double *p, f64_vec a) { _mm512_storeu_pd(p, a); }

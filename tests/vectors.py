@@ -296,8 +296,8 @@ EPS = [1e-5, 1e-12, 0.0]
 #   1 double  eps                                                                              (little-endian)
 #
 # layout: in that of rows x is (rows, length), in the others (length, rows). affine: 1 if there is a weight, plus 2 if
-# there is a bias; both have `length` values of the compute type. The driver answers with y, of x's shape and dtype, case
-# after case.
+# there is a bias; both have `length` values of the compute type. The driver answers with y, of x's shape and dtype,
+# case after case.
 
 LAYOUTS = ["rows", "columns", "scattered"]
 
