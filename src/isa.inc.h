@@ -24,7 +24,8 @@ enum {
     WEIGHT = 1,
     BIAS = 2,
     SHORT_ROW = 4,     /* vectors; up to here a group of four rows stays in registers */
-    TILE = 8,          /* vectors side by side in the columns layout */
+    TILE = 16,         /* vectors side by side in the columns layout: row by row, their lines are fetched together */
+    TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
     Y_AHEAD = 2048,    /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
     FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
     FETCHED_ROW = 65536, /* bytes */

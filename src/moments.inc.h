@@ -268,37 +268,39 @@ INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int row
     return N(finish_rows)(plan, rows, r, q, s);
 }
 
-/* The sum of LANES vectors in the order in which a vec header folds the lanes of one. */
-INLINE VEC N(fold_columns)(VEC a[LANES]) {
+/* The sum of LANES vectors in the order in which a vec header folds the lanes of one. All from number n on are 0. */
+INLINE VEC N(fold_columns)(VEC a[LANES], int n) {
     for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) a[i] = V(add)(a[i], a[i + half]);
+        for (int i = 0; i < half && i + half < n; i++) a[i] = V(add)(a[i], a[i + half]);
     return a[0];
 }
 
+/* The lanes of rows that lie side by side: what is a lane of a row is a vector of them. */
+INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred, const VEC *scale,
+                            N(lanes) lanes[LANES]) {
+    for (int l = 0; l < LANES; l++)
+        lanes[l] = full <= BLOCK && used == LANES && !scale
+                       ? N(block)(x + l * step, LANES * step, (int)full, LANES, centred, NULL)
+                       : N(vectors)(x + l * step, LANES * step, full, used, centred, scale);
+}
+
 /* The scales of up to LANES rows that lie side by side, their values `step` apart. Each goes through the arithmetic of
- * row_moments and merge_rows, to the bit: what is a lane there is a vector here. */
-static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
-                                      const VEC *scale, const double *k, N(scales) *s) {
-    VEC zero = V(set1)(0), full = V(set1)((REAL)plan.full), p = zero, r[LANES], q[LANES];
+ * row_moments and merge_rows, to the bit. */
+INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred, const VEC *scale,
+                         const double *k, N(scales) *s) {
+    VEC p = V(set1)(0), full = V(set1)((REAL)plan.full), r[LANES], q[LANES];
     N(lanes) lanes[LANES];
     const char *tail = x + plan.full * LANES * step;
-    if (plan.full)
-        for (int l = 0; l < LANES; l++)
-            lanes[l] = N(vectors)(x + l * step, LANES * step, plan.full, used, centred, scale);
+    int n = plan.full ? LANES : plan.tail; /* sums that are not 0 */
+    if (plan.full) N(column_lanes)(x, step, plan.full, used, centred, scale, lanes);
     if (centred) {
-        for (int l = 0; l < LANES; l++) {
-            if (plan.full)
-                r[l] = lanes[l].hi;
-            else
-                r[l] = N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
-        }
-        p = V(mul)(N(fold_columns)(r), V(set1)((REAL)1 / LANES));
+        for (int l = 0; l < LANES; l++)
+            r[l] = plan.full ? lanes[l].hi : N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
+        p = V(mul)(N(fold_columns)(r, LANES), V(set1)((REAL)1 / LANES));
     }
-    for (int l = 0; l < LANES; l++) {
-        r[l] = q[l] = zero;
-        if (!plan.full) continue;
-        q[l] = lanes[l].m2;
-        if (!centred) continue;
+    for (int l = 0; l < n; l++) {
+        r[l] = V(set1)(0), q[l] = plan.full ? lanes[l].m2 : V(set1)(0);
+        if (!plan.full || !centred) continue;
         VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
         r[l] = V(mul)(full, d);
         q[l] = V(fma)(r[l], d, q[l]);
@@ -308,11 +310,18 @@ static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t ste
         if (centred) r[l] = V(add)(r[l], e);
         q[l] = V(fma)(e, e, q[l]);
     }
-    for (int l = plan.tail; l < LANES && plan.tail; l++) r[l] = V(add)(r[l], zero); /* makes 0 of -0, as there */
+    for (int l = plan.tail; l < n && plan.tail; l++) r[l] = V(add)(r[l], V(set1)(0)); /* makes 0 of -0, as there */
     REAL sums[LANES], squares[LANES];
-    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r)), V(store)(squares, N(fold_columns)(q));
+    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, n)), V(store)(squares, N(fold_columns)(q, n));
     for (int l = used; l < LANES; l++) squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
+}
+
+static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
+                                      const VEC *scale, const double *k, N(scales) *s) {
+    if (scale || used < LANES) return N(columns_of)(plan, x, step, used, centred, scale, k, s);
+    return centred ? N(columns_of)(plan, x, step, LANES, 1, NULL, NULL, s)
+                   : N(columns_of)(plan, x, step, LANES, 0, NULL, NULL, s);
 }
 
 /* A power of two that brings values of size up to `top` near 1, or sqrt(eps) if that is larger: what is small beside it

@@ -299,7 +299,7 @@ INLINE void N(prefetch_tile_row)(const char *x, int width) {
 }
 
 /* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is
- * fetched, `next` columns wide. */
+ * fetched, `next` columns wide, and what of y is written soon. */
 INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int width, int next, const N(scales) *s,
                           int affine, int centred, const VEC *scale) {
     int full = width / LANES, tail = width % LANES;
@@ -308,6 +308,7 @@ INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int w
         if (affine & WEIGHT) w = V(set1)(((const REAL *)task->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)task->bias)[i]);
         N(prefetch_tile_row)(x + width * SIZE, next);
+        if (i + TILE_AHEAD < task->length) N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
         for (int v = 0; v <= full; v++) {
             int lanes = v < full ? LANES : tail, at = v * LANES;
             if (lanes == 0) continue;
