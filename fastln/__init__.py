@@ -8,7 +8,15 @@ array([[-1.,  1.]])
 __version__ = "0.1.0"
 
 try:
-    from fastln._core import get_num_threads, layer_norm, num_threads, rms_norm, set_num_threads
+    from fastln._core import (
+        LayerNorm,
+        RMSNorm,
+        get_num_threads,
+        layer_norm,
+        num_threads,
+        rms_norm,
+        set_num_threads,
+    )
 except ModuleNotFoundError as _error:
     if _error.name != "fastln._core":
         raise
@@ -21,6 +29,8 @@ from fastln import kernels
 from fastln._config import show_config
 
 __all__ = [
+    "LayerNorm",
+    "RMSNorm",
     "__version__",
     "get_num_threads",
     "kernels",

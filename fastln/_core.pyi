@@ -1,6 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, SupportsIndex, overload
+from typing import Any, Literal, SupportsIndex, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +53,57 @@ def rms_norm(
     return_stats: Literal[True],
     weight_offset: float = 0.0,
 ) -> tuple[NDArray[Any], NDArray[np.floating[Any]]]: ...
+
+class _Norm:
+    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+    @property
+    def weight(self) -> NDArray[np.float64] | None: ...
+    @property
+    def eps(self) -> float: ...
+    @property
+    def axis(self) -> int | tuple[int, ...]: ...
+
+@final
+class LayerNorm(_Norm):
+    def __init__(
+        self,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        eps: float = 1e-5,
+        *,
+        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    ) -> None: ...
+    @property
+    def bias(self) -> NDArray[np.float64] | None: ...
+    @staticmethod
+    def from_mapping(
+        mapping: Mapping[str, Any],
+        prefix: str = "",
+        eps: float = 1e-5,
+        *,
+        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    ) -> LayerNorm: ...
+
+@final
+class RMSNorm(_Norm):
+    def __init__(
+        self,
+        weight: ArrayLike | None = None,
+        eps: float = 1e-6,
+        *,
+        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+        weight_offset: float = 0.0,
+    ) -> None: ...
+    @staticmethod
+    def from_mapping(
+        mapping: Mapping[str, Any],
+        prefix: str = "",
+        eps: float = 1e-6,
+        *,
+        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+        weight_offset: float = 0.0,
+    ) -> RMSNorm: ...
+
 def get_num_threads() -> int: ...
 def set_num_threads(n: SupportsIndex) -> None: ...
 
@@ -63,6 +114,7 @@ class num_threads:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
+def _rebuild(cls: type[LayerNorm] | type[RMSNorm], keywords: dict[str, Any]) -> LayerNorm | RMSNorm: ...
 def _isas() -> list[tuple[str, bool, bool]]: ...
 def _active_isa() -> str: ...
 def _select_isa(name: str) -> None: ...

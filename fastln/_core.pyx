@@ -10,8 +10,9 @@ The design in short:
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
   temporaries of the array's size, unless `out` overlaps x without being x.
 """
+cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
-from cpython.object cimport PyTypeObject
+from cpython.object cimport PyObject, PyTypeObject
 from libc.math cimport isfinite
 from libc.stdint cimport INTPTR_MAX, uint64_t
 from libc.string cimport strcmp
@@ -68,9 +69,28 @@ cdef extern from "numpy/arrayobject.h":
                        void *data, int itemsize, int flags, void *like)
     PyTypeObject PyArray_Type
 
+cdef extern from *:
+    """
+    /* Calls of instances go to their own function: what Cython has no words for. */
+    typedef PyObject *(*vectorcall_function)(PyObject *, PyObject **, size_t, PyObject *);
+    #define vectorcall_offset() offsetof(struct __pyx_obj_6fastln_5_core__Norm, vectorcall)
+    static void set_vectorcall(PyTypeObject *type, Py_ssize_t offset) {
+        type->tp_vectorcall_offset = offset;
+        type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+        PyType_Modified(type);
+    }
+    """
+    ctypedef void *vectorcall_function
+    Py_ssize_t vectorcall_offset()
+    void set_vectorcall(PyTypeObject *type, Py_ssize_t offset)
+    Py_ssize_t PyVectorcall_NARGS(size_t)
+
 cdef object AxisError = getattr(np, "exceptions", np).AxisError  # moved in NumPy 1.25
 cdef object LAST_AXIS = -1
 cdef object NO_OFFSET = 0.0
+cdef str OUT = "out"  # interned, as the names of keyword arguments are
+cdef tuple WEIGHT_NAMES = ("weight", "gamma")
+cdef tuple BIAS_NAMES = ("bias", "beta")
 cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
 
 cdef enum:
@@ -588,6 +608,194 @@ def rms_norm(x, weight=None, eps=1e-6, *, axis=-1, out=None, bint return_stats=F
     return normalize(FASTLN_rms_norm, x, weight, None, eps, axis, out, return_stats, False, weight_offset)
 
 
+# --- Prepared parameters ---------------------------------------------------------------------------------------------
+
+cdef object find(object mapping, str prefix, tuple names):
+    """The value under the first of the names, after the prefix with or without a dot; None if there is none."""
+    for name in names:
+        for key in (prefix + name, f"{prefix}.{name}"):
+            if key in mapping:
+                return mapping[key]
+    return None
+
+
+def _rebuild(cls, keywords):
+    return cls(**keywords)
+
+
+cdef class _Norm:
+    """What LayerNorm and RMSNorm share: parameters in both precisions, each a copy of its own."""
+    cdef vectorcall_function vectorcall
+    cdef fastln_operation operation
+    cdef object weight32, weight64, bias32, bias64, _eps, _axis
+
+    cdef int prepare(self, object weight, object bias, object eps, object axis, double offset) except -1:
+        cdef double number = as_number(eps, "eps")
+        if not (isfinite(number) and number >= 0):
+            raise ValueError(f"eps: expected a finite number >= 0, got {eps}")
+        if not isfinite(offset):
+            raise ValueError(f"weight_offset: expected a finite number, got {offset}")
+        if weight is None and offset != 0:
+            raise ValueError(f"weight_offset: expected 0.0 without a weight, got {offset}")
+        self._eps = number
+        self._axis = LAST_AXIS if type(axis) is int and axis == -1 else tuple(axis) if isinstance(axis, list) else axis
+        as_axes(self._axis, FASTLN_MAX_AXES)  # whether it is an axis, or several, at all
+        self.weight32, self.weight64 = self.both(weight, "weight", offset)
+        self.bias32, self.bias64 = self.both(bias, "bias", 0)
+        if weight is not None and bias is not None and self.weight64.shape != self.bias64.shape:
+            raise ValueError(f"bias: expected shape {self.weight64.shape}, as weight, got {self.bias64.shape}")
+        self.vectorcall = <vectorcall_function>call_norm
+        return 0
+
+    cdef tuple both(self, object a, str name, double offset):
+        if a is None:
+            return None, None
+        cdef ndarray given = as_array(a, name)
+        result_type(given, name)
+        if PyArray_NDIM(given) == 0:
+            raise ValueError(f"{name}: expected the shape of the normalized axes, got a number")
+        wide = np.array(given, np.float64, order="C") + offset
+        narrow = wide.astype(np.float32)
+        wide.flags.writeable = narrow.flags.writeable = False
+        return narrow, wide
+
+    cdef object apply(self, object x, object out):
+        cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
+        cdef bint wide = result_type(source, "x") == NPY_FLOAT64
+        return normalize(self.operation, source, self.weight64 if wide else self.weight32,
+                         self.bias64 if wide else self.bias32, self._eps, self._axis, out, False, True, NO_OFFSET)
+
+    def __call__(self, x, out=None):
+        return self.apply(x, out)
+
+    @property
+    def weight(self):
+        return self.weight64
+
+    @property
+    def eps(self):
+        return self._eps
+
+    @property
+    def axis(self):
+        return self._axis
+
+    def __repr__(self):
+        shape = "" if self.weight64 is None else f"weight of shape {self.weight64.shape}, "
+        bias = "" if self.bias64 is None else f"bias of shape {self.bias64.shape}, "
+        return f"<{type(self).__name__}: {shape}{bias}eps={self._eps}, axis={self._axis}>"
+
+
+cdef object call_norm(_Norm self, PyObject **args, size_t count, PyObject *names):
+    """The vectorcall of a norm: no tuple and no dict for what a call usually is."""
+    cdef Py_ssize_t n = PyVectorcall_NARGS(count)
+    if names == NULL and n == 1:
+        return self.apply(<object>args[0], None)
+    if names == NULL and n == 2 or n == 1 and len(<tuple>names) == 1 and (<tuple>names)[0] is OUT:
+        return self.apply(<object>args[0], <object>args[1])
+    keywords = {} if names == NULL else {name: <object>args[n + i] for i, name in enumerate(<tuple>names)}
+    return _Norm.__call__(self, *[<object>args[i] for i in range(n)], **keywords)
+
+
+@cython.final
+cdef class LayerNorm(_Norm):
+    """Layer normalization with parameters of its own: the cheapest call there is.
+
+    ``LayerNorm(weight, bias, eps)(x)`` is ``layer_norm(x, weight, bias, eps)``, to the bit. The parameters are copied, and
+    converted once.
+
+    Parameters
+    ----------
+    weight, bias, eps, axis
+        As in `layer_norm`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `layer_norm`.
+
+    Examples
+    --------
+    >>> import fastln
+    >>> norm = fastln.LayerNorm([1.0, 2.0], [0.0, 10.0], eps=0.0)
+    >>> norm([[1.0, 3.0]])
+    array([[-1., 12.]])
+    """
+
+    def __init__(self, weight=None, bias=None, eps=1e-5, *, axis=-1):
+        self.operation = FASTLN_layer_norm
+        self.prepare(weight, bias, eps, axis, 0)
+
+    @property
+    def bias(self):
+        return self.bias64
+
+    @staticmethod
+    def from_mapping(mapping, prefix="", eps=1e-5, *, axis=-1):
+        """With the parameters that a mapping, such as a state dict, has under ``prefix``: ``weight`` or ``gamma``, and
+        ``bias`` or ``beta`` if there is one. A dot after the prefix may be left out.
+
+        Raises
+        ------
+        KeyError
+            If there is no weight.
+        """
+        weight = find(mapping, prefix, WEIGHT_NAMES)
+        if weight is None:
+            raise KeyError(f"{prefix}: expected a key for the weight after it, one of {', '.join(WEIGHT_NAMES)}")
+        return LayerNorm(weight, find(mapping, prefix, BIAS_NAMES), eps, axis=axis)
+
+    def __reduce__(self):
+        return _rebuild, (LayerNorm, {"weight": self.weight64, "bias": self.bias64, "eps": self._eps, "axis": self._axis})
+
+
+@cython.final
+cdef class RMSNorm(_Norm):
+    """Root mean square layer normalization with a weight of its own: the cheapest call there is.
+
+    ``RMSNorm(weight, eps)(x)`` is ``rms_norm(x, weight, eps)``, to the bit. The weight is copied, and converted once.
+
+    Parameters
+    ----------
+    weight, eps, axis, weight_offset
+        As in `rms_norm`. The attribute ``weight`` includes the offset.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `rms_norm`.
+
+    Examples
+    --------
+    >>> import fastln
+    >>> norm = fastln.RMSNorm([1.0, 2.0], eps=1e-300)
+    >>> norm([[3.0, -3.0]])
+    array([[ 1., -2.]])
+    """
+
+    def __init__(self, weight=None, eps=1e-6, *, axis=-1, weight_offset=0.0):
+        self.operation = FASTLN_rms_norm
+        self.prepare(weight, None, eps, axis, as_number(weight_offset, "weight_offset"))
+
+    @staticmethod
+    def from_mapping(mapping, prefix="", eps=1e-6, *, axis=-1, weight_offset=0.0):
+        """With the weight that a mapping, such as a state dict, has under ``prefix``: ``weight`` or ``gamma``. A dot after
+        the prefix may be left out.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        weight = find(mapping, prefix, WEIGHT_NAMES)
+        if weight is None:
+            raise KeyError(f"{prefix}: expected a key for the weight after it, one of {', '.join(WEIGHT_NAMES)}")
+        return RMSNorm(weight, eps, axis=axis, weight_offset=weight_offset)
+
+    def __reduce__(self):
+        return _rebuild, (RMSNorm, {"weight": self.weight64, "eps": self._eps, "axis": self._axis})
+
+
 # --- Threads ---------------------------------------------------------------------------------------------------------
 
 cdef int as_num_threads(object n) except -1:
@@ -677,6 +885,8 @@ cdef int start() except -1:
     cdef const char *error = fastln_parallel_init()
     if error != NULL:
         raise ImportError(error.decode(errors="replace"))
+    for cls in (_Norm, LayerNorm, RMSNorm):
+        set_vectorcall(<PyTypeObject *>cls, vectorcall_offset())
     fastln_isa_select_best()
     name = os.environ.get("FASTLN_ISA")
     if name:

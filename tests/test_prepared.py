@@ -1,0 +1,185 @@
+"""LayerNorm and RMSNorm: the functions with parameters of their own."""
+
+import gc
+import pickle
+import sys
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastln
+
+DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int32]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("given", [np.float32, np.float64, np.float16], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: np.dtype(dtype).name)
+def test_the_bits_of_the_functions(rng, dtype, given):
+    x = (rng.normal(size=(5, 40)) * 9).astype(dtype)
+    weight, bias = rng.normal(size=(2, 40)).astype(given)
+    for parameters in ((), (weight,), (None, bias), (weight, bias)):
+        expected = fastln.layer_norm(x, *parameters, eps=1e-3)
+        got = fastln.LayerNorm(*parameters, eps=1e-3)(x)
+        assert got.dtype == expected.dtype
+        assert got.tobytes() == expected.tobytes()
+    for offset in (0.0, 1.0):
+        expected = fastln.rms_norm(x, weight, 1e-4, weight_offset=offset)
+        assert fastln.RMSNorm(weight, 1e-4, weight_offset=offset)(x).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("axis", [1, -3, (1, 2), [2, 1], (0, 3)], ids=str)
+def test_axis(rng, axis):
+    x = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    axes = sorted(a % 4 for a in (axis if not isinstance(axis, int) else [axis]))
+    weight, bias = rng.normal(size=(2, *(x.shape[a] for a in axes)))
+    np.testing.assert_array_equal(
+        fastln.LayerNorm(weight, bias, axis=axis)(x), fastln.layer_norm(x, weight, bias, axis=axis)
+    )
+    np.testing.assert_array_equal(fastln.RMSNorm(weight, axis=axis)(x), fastln.rms_norm(x, weight, axis=axis))
+
+
+def test_out(rng):
+    x = rng.normal(size=(3, 8))
+    norm = fastln.LayerNorm(np.arange(8.0))
+    expected = norm(x)
+    for call in (
+        lambda y: norm(x, y),
+        lambda y: norm(x, out=y),
+        lambda y: norm(out=y, x=x),
+        lambda y: norm(x=x, out=y),
+    ):
+        y = np.empty_like(x)
+        assert call(y) is y
+        np.testing.assert_array_equal(y, expected)
+    assert norm(x, None) is not x
+    assert norm(x, out=x) is x
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_names_of_arguments_that_are_equal_but_not_identical(rng):
+    x = rng.normal(size=(3, 8))
+    name = "".join(["o", "u", "t"])
+    assert name is not sys.intern("out")
+    assert fastln.LayerNorm()(x, **{name: x}) is x
+
+
+def test_parameters_are_copies(rng):
+    weight = rng.normal(size=8)
+    norm = fastln.LayerNorm(weight)
+    x = rng.normal(size=(3, 8))
+    expected = norm(x)
+    weight[:] = 0
+    np.testing.assert_array_equal(norm(x), expected)
+    with pytest.raises(ValueError, match="read-only"):
+        norm.weight[0] = 1
+    with pytest.raises(AttributeError):
+        norm.eps = 1
+
+
+def test_attributes():
+    norm = fastln.LayerNorm([1.0, 2.0], [3.0, 4.0], 0.5, axis=(0,))
+    assert norm.weight.tolist() == [1.0, 2.0]
+    assert norm.bias.tolist() == [3.0, 4.0]
+    assert (norm.eps, norm.axis) == (0.5, (0,))
+    assert repr(norm) == "<LayerNorm: weight of shape (2,), bias of shape (2,), eps=0.5, axis=(0,)>"
+    assert fastln.LayerNorm().weight is None
+    assert fastln.LayerNorm().bias is None
+    assert fastln.RMSNorm([1.0], weight_offset=1.0).weight.tolist() == [2.0]
+    assert repr(fastln.RMSNorm()) == "<RMSNorm: eps=1e-06, axis=-1>"
+
+
+@pytest.mark.parametrize(
+    ("keys", "prefix"),
+    [
+        (("weight", "bias"), ""),
+        (("gamma", "beta"), ""),
+        (("encoder.0.norm.weight", "encoder.0.norm.bias"), "encoder.0.norm"),
+        (("encoder.0.norm.gamma", "encoder.0.norm.beta"), "encoder.0.norm."),
+        (("ln_weight", "ln_bias"), "ln_"),
+    ],
+    ids=str,
+)
+def test_from_mapping(rng, keys, prefix):
+    x, weight, bias = rng.normal(size=(3, 6))
+    state = {keys[0]: weight, keys[1]: bias, "other.weight": np.zeros(3)}
+    np.testing.assert_array_equal(
+        fastln.LayerNorm.from_mapping(state, prefix, 1e-3)(x), fastln.layer_norm(x, weight, bias, 1e-3)
+    )
+    np.testing.assert_array_equal(
+        fastln.RMSNorm.from_mapping(state, prefix, 1e-3, weight_offset=1.0)(x),
+        fastln.rms_norm(x, weight, 1e-3, weight_offset=1.0),
+    )
+    del state[keys[1]]
+    assert fastln.LayerNorm.from_mapping(state, prefix).bias is None
+    for cls in (fastln.LayerNorm, fastln.RMSNorm):
+        with pytest.raises(KeyError, match="expected a key for the weight after it, one of weight, gamma"):
+            cls.from_mapping(state, "missing")
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickle(rng, protocol):
+    x, weight, bias = rng.normal(size=(3, 6))
+    for norm in (fastln.LayerNorm(weight, bias, 1e-3, axis=(-1,)), fastln.RMSNorm(weight, weight_offset=1.0)):
+        again = pickle.loads(pickle.dumps(norm, protocol))
+        assert repr(again) == repr(norm)
+        np.testing.assert_array_equal(again(x), norm(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fastln.LayerNorm(eps=-1.0), ValueError, "eps: expected a finite number >= 0, got -1.0"),
+        (lambda: fastln.LayerNorm(eps="x"), TypeError, "eps: expected a real number, got str"),
+        (lambda: fastln.LayerNorm([1j]), TypeError, "weight: expected float16, .*got complex128"),
+        (lambda: fastln.LayerNorm(None, ["a"]), TypeError, "bias: expected float16"),
+        (lambda: fastln.LayerNorm(1.0), ValueError, "weight: expected the shape of the normalized axes, got a number"),
+        (
+            lambda: fastln.LayerNorm([1.0, 2.0], [1.0]),
+            ValueError,
+            r"bias: expected shape \(2,\), as weight, got \(1,\)",
+        ),
+        (lambda: fastln.LayerNorm(axis=()), ValueError, "axis: expected at least one axis"),
+        (lambda: fastln.LayerNorm(axis="x"), TypeError, "axis: expected an int or a tuple of ints"),
+        (lambda: fastln.RMSNorm(weight_offset=1.0), ValueError, "weight_offset: expected 0.0 without a weight"),
+        (
+            lambda: fastln.RMSNorm([1.0], weight_offset=np.inf),
+            ValueError,
+            "weight_offset: expected a finite number, got inf",
+        ),
+        (lambda: fastln.LayerNorm([1.0])([1.0, 2.0]), ValueError, r"weight: expected shape \(2,\), got \(1,\)"),
+        (lambda: fastln.LayerNorm()(), TypeError, "argument"),
+        (lambda: fastln.LayerNorm()([1.0], None, 3), TypeError, "argument"),
+        (lambda: fastln.LayerNorm()([1.0], y=3), TypeError, "argument"),
+        (lambda: fastln.LayerNorm()([1.0], x=3), TypeError, "argument"),
+        (lambda: fastln.LayerNorm()([1.0], out=3), TypeError, "out: expected a NumPy array, got int"),
+    ],
+)
+def test_bad_input(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_calls_leave_no_references(rng):
+    x = rng.normal(size=(3, 8))
+    out = np.empty_like(x)
+    norm = fastln.LayerNorm(np.ones(8), np.zeros(8))
+    gc.collect()
+    before = [sys.getrefcount(a) for a in (x, out, norm, norm.weight)]
+    for _ in range(1000):
+        norm(x, out)
+        norm(x, out=out)
+        norm(x=x)
+        with pytest.raises(TypeError):
+            norm(x, y=out)
+    assert [sys.getrefcount(a) for a in (x, out, norm, norm.weight)] == before
+
+
+def test_the_readme_shows_them():
+    assert "fastln.LayerNorm" in (Path(__file__).parent.parent / "README.md").read_text()
