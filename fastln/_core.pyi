@@ -1,6 +1,6 @@
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, SupportsIndex, final, overload
+from typing import Any, Literal, SupportsIndex, final, overload, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +54,7 @@ def rms_norm(
     weight_offset: float = 0.0,
 ) -> tuple[NDArray[Any], NDArray[np.floating[Any]]]: ...
 
+@type_check_only
 class _Norm:
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
     @property

@@ -623,6 +623,7 @@ def _rebuild(cls, keywords):
     return cls(**keywords)
 
 
+@cython.internal
 cdef class _Norm:
     """What LayerNorm and RMSNorm share: parameters in both precisions, each a copy of its own."""
     cdef vectorcall_function vectorcall
