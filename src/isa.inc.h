@@ -28,6 +28,8 @@ enum {
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
     Y_AHEAD = 2048,    /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
     FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
+    STREAMED = 1 << 27,  /* bytes; larger arrays are written past the caches, if their rows are no shorter than */
+    STREAMED_ROW = 2048, /* bytes */
     FETCHED_ROW = 65536, /* bytes */
     FETCHED_BLOCKS = 64, /* blocks of a row; in longer ones the next blocks are fetched while one is measured */
     GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */

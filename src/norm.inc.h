@@ -58,7 +58,7 @@ INLINE VEC N(apply)(const char *x, const REAL *weight, const REAL *bias, ptrdiff
  * there when its turn comes. */
 INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t first, ptrdiff_t count,
                          const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
-                         ptrdiff_t y_ahead) {
+                         ptrdiff_t y_ahead, int stream) {
     VEC minus = V(set1)(s->minus[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]);
     const REAL *weight = affine & WEIGHT ? (const REAL *)task->weight + first : NULL;
     const REAL *bias = affine & BIAS ? (const REAL *)task->bias + first : NULL;
@@ -74,8 +74,12 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
     }
     for (; i + LANES <= count; i += LANES) {
         prefetch(x + i * SIZE + ahead);
-        prefetch(y + i * SIZE + y_ahead);
-        E(store)(out + i, APPLY(i, LANES));
+        if (stream) {
+            E(stream)(out + i, APPLY(i, LANES));
+        } else {
+            prefetch(y + i * SIZE + y_ahead);
+            E(store)(out + i, APPLY(i, LANES));
+        }
     }
     if (i < count) E(store_n)(out + i, APPLY(i, (int)(count - i)), (int)(count - i));
 #undef APPLY
@@ -90,7 +94,7 @@ INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrd
 #define APPLY_ROWS(affine)                                                                                        \
     for (int j = 0; j < n; j++)                                                                                   \
     N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, first, count, s, j, affine, centred, NULL, \
-                 ahead, y_ahead)
+                 ahead, y_ahead, 0)
     switch (N(affine)(task)) {
     case 0: APPLY_ROWS(0); break;
     case WEIGHT: APPLY_ROWS(WEIGHT); break;
@@ -98,6 +102,26 @@ INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrd
     default: APPLY_ROWS(WEIGHT | BIAS);
     }
 #undef APPLY_ROWS
+}
+
+/* The same past the caches, which so large a y would only sweep clean: memory is not read before it is written. */
+static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
+                                    const N(scales) *s, int centred, ptrdiff_t ahead) {
+    for (int j = 0; j < rows->count; j++)
+        N(apply_row)(task, rows->x + j * rows->x_stride, rows->y + j * rows->y_stride, first, count, s, j,
+                     N(affine)(task), centred, NULL, ahead, 0, 1);
+    stream_fence();
+}
+
+/* Bytes of x, or of y. */
+INLINE ptrdiff_t N(array_size)(const fastln_task *task) {
+    ptrdiff_t size = task->length * SIZE;
+    for (int axis = 0; axis < task->ndim; axis++) size *= task->shape[axis];
+    return size;
+}
+/* In place x has the cache lines already; and of a short row too many are shared with its neighbours. */
+INLINE int N(is_streamed)(const fastln_task *task) {
+    return task->x != task->y && task->length * SIZE >= STREAMED_ROW && N(array_size)(task) >= STREAMED;
 }
 
 static NOINLINE double N(do_largest)(const char *x, ptrdiff_t count) {
@@ -115,7 +139,7 @@ static NOINLINE void N(apply_cold)(const fastln_task *task, const fastln_scale *
                                    ptrdiff_t first, ptrdiff_t count, const N(scales) *s, int centred) {
     VEC k = V(set1)((REAL)scale->k);
     if (scale->k == scale->k)
-        N(apply_row)(task, x, y, first, count, s, 0, N(affine)(task), centred, &k, 0, 0);
+        N(apply_row)(task, x, y, first, count, s, 0, N(affine)(task), centred, &k, 0, 0, 0);
     else
         N(write_nan)(y, SIZE, count);
 }
@@ -140,17 +164,10 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
         const char *x = rows->x + (first + j) * rows->x_stride;
         char *y = rows->y + (first + j) * rows->y_stride;
         if (N(is_fine)(s, j))
-            N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0);
+            N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0, 0);
         else
             N(cold_row)(task, rows, first + j, centred);
     }
-}
-
-/* Whether x is in no cache that the processor fetches from by itself early enough. */
-INLINE int N(is_large)(const fastln_task *task) {
-    ptrdiff_t size = task->length * SIZE;
-    for (int axis = 0; axis < task->ndim; axis++) size *= task->shape[axis];
-    return size > FETCHED;
 }
 
 /* Groups of LANES rows of `full` vectors, a small constant, and maybe a tail. All affine forms are one: a weight of 1 and
@@ -222,7 +239,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
     ptrdiff_t row = task->length * SIZE, group = row <= GROUPED_ROW / 2 ? 8 : row <= GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
-    int fetch = row <= FETCHED_ROW && N(is_large)(task);
+    int fetch = row <= FETCHED_ROW && N(array_size)(task) > FETCHED, stream = N(is_streamed)(task);
     for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
         fastln_rows some = *rows; /* a group of them */
         some.x += i * rows->x_stride;
@@ -238,7 +255,10 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
         int more = i + 2 * group <= rows->count;
         ptrdiff_t ahead = more && fetch ? group * rows->x_stride : 0, y_ahead = more || row > FETCHED_ROW ? Y_AHEAD : 0;
-        N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead);
+        if (stream)
+            N(stream_rows)(task, &some, 0, task->length, &s, centred, ahead);
+        else
+            N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead);
     }
 }
 
@@ -284,6 +304,8 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
     s.minus[0] = (REAL)scale->minus, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
     if (scale->cold)
         N(apply_cold)(task, scale, x, y, first, count, &s, centred);
+    else if (task->layout == FASTLN_ROWS && N(is_streamed)(task))
+        N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else
         N(apply_rows)(task, &row, first, count, &s, centred, 0, Y_AHEAD);
 }

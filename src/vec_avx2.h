@@ -118,6 +118,16 @@ static inline void f32_store_n(float *p, f32_vec a, int n) {
     _mm256_maskstore_ps(p + 8, f32_first_hi(n), a.hi);
 }
 
+static inline void f32_stream(float *p, f32_vec a) {
+    _mm256_stream_ps(p, a.lo);
+    _mm256_stream_ps(p + 8, a.hi);
+}
+static inline void f64_stream(double *p, f64_vec a) {
+    _mm256_stream_pd(p, a.lo);
+    _mm256_stream_pd(p + 4, a.hi);
+}
+static inline void stream_fence(void) { _mm_sfence(); }
+
 static inline f64_vec f64_load(const double *p) { return F64_EACH(_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)); }
 static inline f64_vec f64_load_n(const double *p, int n) {
     return F64_EACH(_mm256_maskload_pd(p, f64_first_lo(n)), _mm256_maskload_pd(p + 4, f64_first_hi(n)));
@@ -139,6 +149,10 @@ static inline void f16_store(uint16_t *p, f32_vec a) {
     _mm_storeu_si128((void *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
     _mm_storeu_si128((void *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
 }
+static inline void f16_stream(uint16_t *p, f32_vec a) {
+    _mm_stream_si128((void *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
+    _mm_stream_si128((void *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
+}
 
 static inline __m256 bf16_widen(__m128i h) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
@@ -158,6 +172,10 @@ static inline f32_vec bf16_load(const uint16_t *p) {
 static inline void bf16_store(uint16_t *p, f32_vec a) {
     _mm_storeu_si128((void *)p, bf16_narrow(a.lo));
     _mm_storeu_si128((void *)(p + 8), bf16_narrow(a.hi));
+}
+static inline void bf16_stream(uint16_t *p, f32_vec a) {
+    _mm_stream_si128((void *)p, bf16_narrow(a.lo));
+    _mm_stream_si128((void *)(p + 8), bf16_narrow(a.hi));
 }
 
 /* There is no 16-bit masked load or store: tails of the half types go through a copy. */

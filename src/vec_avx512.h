@@ -64,6 +64,11 @@ static inline f32_vec f32_load_n(const float *p, int n) { return _mm512_maskz_lo
 static inline void f32_store(float *p, f32_vec a) { _mm512_storeu_ps(p, a); }
 static inline void f32_store_n(float *p, f32_vec a, int n) { _mm512_mask_storeu_ps(p, f32_first(n), a); }
 
+/* Past the caches, where p is aligned to the size of what is stored; other threads see it after a fence. */
+static inline void f32_stream(float *p, f32_vec a) { _mm512_stream_ps(p, a); }
+static inline void f64_stream(double *p, f64_vec a) { _mm512_stream_pd(p, a); }
+static inline void stream_fence(void) { _mm_sfence(); }
+
 static inline f64_vec f64_load(const double *p) { return _mm512_loadu_pd(p); }
 static inline f64_vec f64_load_n(const double *p, int n) { return _mm512_maskz_loadu_pd(f64_first(n), p); }
 static inline void f64_store(double *p, f64_vec a) { _mm512_storeu_pd(p, a); }
@@ -77,6 +82,7 @@ static inline f32_vec f16_load_n(const uint16_t *p, int n) {
     return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(f32_first(n), p));
 }
 static inline void f16_store(uint16_t *p, f32_vec a) { _mm256_storeu_si256((void *)p, f16_narrow(a)); }
+static inline void f16_stream(uint16_t *p, f32_vec a) { _mm256_stream_si256((void *)p, f16_narrow(a)); }
 static inline void f16_store_n(uint16_t *p, f32_vec a, int n) {
     _mm256_mask_storeu_epi16(p, f32_first(n), f16_narrow(a));
 }
@@ -98,6 +104,7 @@ static inline f32_vec bf16_load_n(const uint16_t *p, int n) {
     return bf16_widen(_mm256_maskz_loadu_epi16(f32_first(n), p));
 }
 static inline void bf16_store(uint16_t *p, f32_vec a) { _mm256_storeu_si256((void *)p, bf16_narrow(a)); }
+static inline void bf16_stream(uint16_t *p, f32_vec a) { _mm256_stream_si256((void *)p, bf16_narrow(a)); }
 static inline void bf16_store_n(uint16_t *p, f32_vec a, int n) {
     _mm256_mask_storeu_epi16(p, f32_first(n), bf16_narrow(a));
 }

@@ -102,6 +102,13 @@ static inline uint16x4_t bf16_narrow(float32x4_t a) {
 HALF_LOAD_STORE(f16)
 HALF_LOAD_STORE(bf16)
 
+/* Stores that pass the caches are a hint that compilers do not give here. */
+static inline void f32_stream(float *p, f32_vec a) { f32_store(p, a); }
+static inline void f64_stream(double *p, f64_vec a) { f64_store(p, a); }
+static inline void f16_stream(uint16_t *p, f32_vec a) { f16_store(p, a); }
+static inline void bf16_stream(uint16_t *p, f32_vec a) { bf16_store(p, a); }
+static inline void stream_fence(void) {}
+
 /* There are no masked loads or stores: tails go through a copy. */
 #define TAILS(name, element, vec, lanes)                          \
     static inline vec name##_load_n(const element *p, int n) {    \

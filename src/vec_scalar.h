@@ -35,6 +35,7 @@ typedef struct { double v[8]; } f64_vec;
     LANEWISE(type##_load, (const element *p), p[i])                                    \
     LANEWISE(type##_load_n, (const element *p, int n), i < n ? p[i] : 0)               \
     static inline void type##_store(element *p, VEC a) { memcpy(p, a.v, sizeof a.v); } \
+    static inline void type##_stream(element *p, VEC a) { type##_store(p, a); }        \
     static inline void type##_store_n(element *p, VEC a, int n) {                      \
         for (int i = 0; i < n; i++) p[i] = a.v[i];                                     \
     }                                                                                  \
@@ -77,6 +78,7 @@ static inline int f64_within(f64_vec a, double low, double high) {
 }
 
 #define prefetch(p) ((void)(p))
+static inline void stream_fence(void) {}
 
 static inline uint32_t bits_of(float a) {
     uint32_t u;
@@ -122,7 +124,8 @@ static inline uint16_t f16_narrow(float a) {
     static inline void name##_store_n(uint16_t *p, f32_vec a, int n) {                    \
         for (int i = 0; i < n; i++) p[i] = name##_narrow(a.v[i]);                         \
     }                                                                                     \
-    static inline void name##_store(uint16_t *p, f32_vec a) { name##_store_n(p, a, 16); }
+    static inline void name##_store(uint16_t *p, f32_vec a) { name##_store_n(p, a, 16); } \
+    static inline void name##_stream(uint16_t *p, f32_vec a) { name##_store(p, a); }
 HALF(f16)
 HALF(bf16)
 

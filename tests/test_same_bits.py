@@ -346,6 +346,22 @@ def test_layout_of_columns(fmt, layout, isa):
         assert_same(call("layer_norm", view, "weight_bias", axis=1), expected, f"length {n}")
 
 
+@every_format
+def test_what_is_written_past_the_caches(fmt):
+    """128 MiB and more have stores of their own, but for scalar code; the rows repeat, so few of them are enough."""
+    n = 1023 if fmt.name in ("float32", "bfloat16") else 1040
+    few = nasty_rows(fmt, n, 25)[:8]
+    times = 2**27 // few.nbytes + 1
+    x = np.broadcast_to(few, (times, *few.shape)).reshape(-1, n)
+    out = np.empty(x.size + 8, x.dtype)[n % 8 :][: x.size].reshape(x.shape)
+    expected, *_ = call("layer_norm", few, "weight_bias")
+    for name in set(isas.supported()) - {"scalar"}:
+        out[...] = 0
+        with isas.using(name):
+            call("layer_norm", x, "weight_bias", out=out)
+        assert all(bits(part).tobytes() == bits(expected).tobytes() for part in out.reshape(times, *few.shape)), name
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Values that are scattered; long rows go through in pieces
 

@@ -101,6 +101,10 @@ static void N(test_tails)(void) {
             if (n < LANES) continue;
             V(store)(got, V(load)(end));
             for (int i = 0; i < LANES; i++) N(check_lane)("load", i, got[i], x[i]);
+            memset(page, SENTINEL, page_size);
+            V(stream)(begin + LANES, V(load)(x));
+            stream_fence();
+            check_page(STRING(NAME) "_stream", begin + LANES, x, LANES * SIZE);
             for (int shift = 0; shift < LANES; shift++) { /* whatever the alignment */
                 memset(page, SENTINEL, page_size);
                 V(store)(end - shift, V(load)(x));
