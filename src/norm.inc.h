@@ -104,7 +104,8 @@ INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrd
 #undef APPLY_ROWS
 }
 
-/* The same past the caches, which so large a y would only sweep clean: memory is not read before it is written. */
+/* The same past the caches, which so large a y would only sweep clean: memory is not read before it is written. At least
+ * two vectors, or y could not be aligned. */
 static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                                     const N(scales) *s, int centred, ptrdiff_t ahead) {
     for (int j = 0; j < rows->count; j++)
@@ -304,7 +305,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
     s.minus[0] = (REAL)scale->minus, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
     if (scale->cold)
         N(apply_cold)(task, scale, x, y, first, count, &s, centred);
-    else if (task->layout == FASTLN_ROWS && N(is_streamed)(task))
+    else if (task->layout == FASTLN_ROWS && count >= 2 * LANES && N(is_streamed)(task))
         N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else
         N(apply_rows)(task, &row, first, count, &s, centred, 0, Y_AHEAD);

@@ -362,6 +362,20 @@ def test_what_is_written_past_the_caches(fmt):
         assert all(bits(part).tobytes() == bits(expected).tobytes() for part in out.reshape(times, *few.shape)), name
 
 
+def test_a_row_of_128_mib_among_threads():
+    """Its last piece is hardly more than a vector, at an address that is not aligned."""
+    n = 512 * 65536 + 20
+    x = np.tile(nasty_rows(FORMATS[0], 1024, 3)[:1], n // 1024 + 1)[:, :n]
+    out = np.empty(n + 16, np.float32)
+    for name in set(isas.supported()) - {"scalar"}:
+        with isas.using(name), fastln.num_threads(1):
+            y = fastln.layer_norm(x, eps=0.5, out=out[1 : n + 1].reshape(1, n)).copy()
+        assert np.isfinite(y).all()
+        with isas.using(name), fastln.num_threads(2):
+            fastln.layer_norm(x, eps=0.5, out=out[3 : n + 3].reshape(1, n))
+        assert y.tobytes() == out[3 : n + 3].tobytes(), name
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Values that are scattered; long rows go through in pieces
 
