@@ -31,7 +31,7 @@ UNIX_OWN = {
     "isa_avx2": ["-mavx2", "-mfma", "-mf16c"],
     "isa_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c"],
     "parallel": ["-fopenmp"],
-    "scattered": ["-O3"],
+    "strided": ["-O3"],
 }
 MSVC = ["/std:c11", "/O2", "/fp:precise"]
 MSVC_OWN = {"isa_avx2": ["/arch:AVX2"], "isa_avx512": ["/arch:AVX512"], "parallel": ["/openmp"]}

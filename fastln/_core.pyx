@@ -94,7 +94,10 @@ cdef tuple BIAS_NAMES = ("bias", "beta")
 cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
 
 cdef enum:
-    NARROW = 5  # side by side: from so many on the columns' own kernel is faster than a copy; measured
+    # From where on the columns' own kernel is faster than a copy; measured.
+    NARROW = 5  # values side by side, if there are also
+    SMALL = 256  # values in all rows that lie side by side, or
+    WIDE = 16  # values side by side
 
 
 # --- Reading the arguments -------------------------------------------------------------------------------------------
@@ -292,11 +295,14 @@ cdef int merge_axes(int n, const int *axes, const npy_intp *shape, const npy_int
 
 
 cdef int dense_axis(int n, const int *axes, const npy_intp *shape, const npy_intp *x_strides, const npy_intp *y_strides,
-                    npy_intp itemsize) noexcept:
+                    npy_intp itemsize, npy_intp length) noexcept:
     """Where in `axes` is one whose values lie side by side in both arrays, enough of them for the layout of columns; or -1."""
     cdef int i
+    cdef npy_intp width
     for i in range(n):
-        if shape[axes[i]] >= NARROW and x_strides[axes[i]] == itemsize == y_strides[axes[i]]:
+        width = shape[axes[i]]
+        if (x_strides[axes[i]] == itemsize == y_strides[axes[i]] and width >= NARROW
+                and (width >= WIDE or width * length >= SMALL)):
             return i
     return -1
 
@@ -343,7 +349,7 @@ cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy
         if task.length == 1 or task.x_step == itemsize == task.y_step:
             task.layout = FASTLN_ROWS
         else:
-            dense = dense_axis(n, others, shape, x_strides, y_strides, itemsize)
+            dense = dense_axis(n, others, shape, x_strides, y_strides, itemsize, task.length)
             if dense >= 0:
                 task.layout = FASTLN_COLUMNS
                 axis = others[dense]

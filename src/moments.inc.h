@@ -284,6 +284,19 @@ INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int u
                        : N(vectors)(x + l * step, LANES * step, full, used, centred, scale);
 }
 
+/* The same for less than LANES of them, with nothing between one value of all and the next: as many vectors hold all their
+ * lanes, in the order of memory. */
+INLINE void N(narrow_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred,
+                            N(lanes) lanes[LANES]) {
+    REAL hi[LANES * LANES], lo[LANES * LANES], m2[LANES * LANES];
+    for (int v = 0; v < used; v++) {
+        N(lanes) s = N(vectors)(x + v * LANES * SIZE, LANES * step, full, LANES, centred, NULL);
+        V(store)(hi + v * LANES, s.hi), V(store)(lo + v * LANES, s.lo), V(store)(m2 + v * LANES, s.m2);
+    }
+    for (int l = 0; l < LANES; l++)
+        lanes[l] = (N(lanes)){V(load)(hi + l * used), V(load)(lo + l * used), V(load)(m2 + l * used)};
+}
+
 /* The scales of up to LANES rows that lie side by side, their values `step` apart. Each goes through the arithmetic of
  * row_moments and merge_rows, to the bit. */
 INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred, const VEC *scale,
@@ -292,7 +305,10 @@ INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, 
     N(lanes) lanes[LANES];
     const char *tail = x + plan.full * LANES * step;
     int n = plan.full ? LANES : plan.tail; /* sums that are not 0 */
-    if (plan.full) N(column_lanes)(x, step, plan.full, used, centred, scale, lanes);
+    if (plan.full && used < LANES && step == used * SIZE && !scale)
+        N(narrow_lanes)(x, step, plan.full, used, centred, lanes);
+    else if (plan.full)
+        N(column_lanes)(x, step, plan.full, used, centred, scale, lanes);
     if (centred) {
         for (int l = 0; l < LANES; l++)
             r[l] = plan.full ? lanes[l].hi : N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
@@ -313,7 +329,7 @@ INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, 
     for (int l = plan.tail; l < n && plan.tail; l++) r[l] = V(add)(r[l], V(set1)(0)); /* makes 0 of -0, as there */
     REAL sums[LANES], squares[LANES];
     V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, n)), V(store)(squares, N(fold_columns)(q, n));
-    for (int l = used; l < LANES; l++) squares[l] = (REAL)plan.length; /* no row, but a fine one */
+    for (int l = used; l < LANES; l++) s->p[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
 }
 

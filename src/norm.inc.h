@@ -66,13 +66,14 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
     ptrdiff_t i = 0;
 #define APPLY(i, n) N(apply)(x, weight, bias, i, n, minus, rstd, shift, affine, centred, scale)
     ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)y % (LANES * SIZE)) / SIZE;
-    if (head && count >= 2 * LANES) { /* to where y is aligned; both come before one is stored, since y may be x */
+    /* At both ends two vectors overlap. They are read before one is written, since y may be x. */
+    if (head && count >= 3 * LANES) { /* to where y is aligned */
         VEC begin = APPLY(0, LANES), next = APPLY(head, LANES);
         E(store)(out, begin);
         E(store)(out + head, next);
         i = head + LANES;
     }
-    for (; i + LANES <= count; i += LANES) {
+    for (; i + 2 * LANES <= count; i += LANES) {
         prefetch(x + i * SIZE + ahead);
         if (stream) {
             E(stream)(out + i, APPLY(i, LANES));
@@ -81,7 +82,14 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
             E(store)(out + i, APPLY(i, LANES));
         }
     }
-    if (i < count) E(store_n)(out + i, APPLY(i, (int)(count - i)), (int)(count - i));
+    if (count >= LANES) {
+        VEC last = APPLY(i, LANES), end = APPLY(count - LANES, LANES);
+        prefetch(x + i * SIZE + ahead);
+        E(store)(out + i, last);
+        E(store)(out + count - LANES, end);
+    } else {
+        E(store_n)(out, APPLY(0, (int)count), (int)count);
+    }
 #undef APPLY
 }
 
@@ -105,7 +113,7 @@ INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrd
 }
 
 /* The same past the caches, which so large a y would only sweep clean: memory is not read before it is written. At least
- * two vectors, or y could not be aligned. */
+ * three vectors, or y would not be aligned. */
 static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                                     const N(scales) *s, int centred, ptrdiff_t ahead) {
     for (int j = 0; j < rows->count; j++)
@@ -178,13 +186,13 @@ INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int 
     int tail = plan.tail;
     N(scales) s;
     VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
+    int n = full ? LANES : tail;
+    ptrdiff_t end = full ? task->length - LANES : 0; /* where the last vector begins, which may overlap */
     plan.full = full;
     for (int v = 0; v <= full; v++) {
-        const REAL *weight = task->weight ? (const REAL *)task->weight + v * LANES : NULL;
-        const REAL *bias = task->bias ? (const REAL *)task->bias + v * LANES : NULL;
-        int n = v < full ? LANES : tail;
-        w[v] = weight ? V(load_n)(weight, n) : V(set1)(1);
-        b[v] = bias ? V(load_n)(bias, n) : V(set1)((REAL)-0.0);
+        ptrdiff_t at = v < full ? v * LANES : end;
+        w[v] = task->weight ? V(load_n)((const REAL *)task->weight + at, n) : V(set1)(1);
+        b[v] = task->bias ? V(load_n)((const REAL *)task->bias + at, n) : V(set1)((REAL)-0.0);
     }
     for (ptrdiff_t i = 0; i + LANES <= rows->count; i += LANES) {
         const char *x = rows->x + i * rows->x_stride;
@@ -197,20 +205,24 @@ INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int 
         }
         ptrdiff_t ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->x_stride : 0;
         ptrdiff_t y_ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->y_stride : 0;
-        for (int j = 0; j < LANES; j++, x += rows->x_stride, y += rows->y_stride) {
-            VEC minus = V(set1)(s.minus[j]), rstd = V(set1)(s.rstd[j]), shift = V(set1)(s.shift[j]);
-            UNROLL4 for (int v = 0; v < full; v++) {
-                VEC t = N(fetch)(x + v * LANES * SIZE, LANES, NULL);
-                prefetch(x + v * LANES * SIZE + ahead);
-                prefetch(y + v * LANES * SIZE + y_ahead);
-                E(store)((ELEMENT *)y + v * LANES,
-                         N(transform)(t, minus, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred));
+        for (int j = 0; j < LANES; j += 4) {
+            VEC part[4]; /* of rows shorter than a vector: a read that follows a masked store has to wait for it */
+            UNROLL4 for (int r = 0; r < 4; r++, x += rows->x_stride, y += rows->y_stride) {
+                VEC minus = V(set1)(s.minus[j + r]), rstd = V(set1)(s.rstd[j + r]), shift = V(set1)(s.shift[j + r]);
+#define APPLY(v, at, n) \
+    N(transform)(N(fetch)(x + (at) * SIZE, n, NULL), minus, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred)
+                if (!full) part[r] = APPLY(0, 0, tail);
+                UNROLL4 for (int v = 0; v < full; v++) {
+                    VEC t = APPLY(v, v * LANES, LANES);
+                    prefetch(x + v * LANES * SIZE + ahead);
+                    prefetch(y + v * LANES * SIZE + y_ahead);
+                    if (v == full - 1 && tail) part[0] = APPLY(full, end, LANES);
+                    E(store)((ELEMENT *)y + v * LANES, t);
+                }
+                if (full && tail) E(store)((ELEMENT *)y + end, part[0]);
+#undef APPLY
             }
-            if (tail) {
-                VEC t = N(fetch)(x + full * LANES * SIZE, tail, NULL);
-                E(store_n)((ELEMENT *)y + full * LANES,
-                           N(transform)(t, minus, rstd, shift, w[full], b[full], WEIGHT | BIAS, centred), tail);
-            }
+            for (int r = 0; r < 4 && !full; r++) E(store_n)((ELEMENT *)(y - (4 - r) * rows->y_stride), part[r], tail);
         }
     }
 }
@@ -305,10 +317,11 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
     s.minus[0] = (REAL)scale->minus, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
     if (scale->cold)
         N(apply_cold)(task, scale, x, y, first, count, &s, centred);
-    else if (task->layout == FASTLN_ROWS && count >= 2 * LANES && N(is_streamed)(task))
+    else if (task->layout == FASTLN_ROWS && count >= 3 * LANES && N(is_streamed)(task))
         N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else
-        N(apply_rows)(task, &row, first, count, &s, centred, 0, Y_AHEAD);
+        N(apply_rows)(task, &row, first, count, &s, centred, task->layout == FASTLN_ROWS ? 0 : task->x_step,
+                      task->layout == FASTLN_ROWS ? Y_AHEAD : task->y_step);
 }
 
 /* ---- columns: the rows lie side by side, a lane each ---- */

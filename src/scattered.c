@@ -1,175 +1,135 @@
-/* scattered.c: rows that no kernel can read, copied to where one can, as many at a time as a window in cache has room
- * for; normalized there in place, and copied to y. */
+/* scattered.c: rows that a kernel cannot read, or cannot write, where they are. They go through a window in cache, as many
+ * at a time as it has room for. */
 #include "scattered.h"
 
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "compiler.h"
 #include "pieces.h"
-
-#define TURN \
-    64 /* values that are copied in one direction before the next has its turn: they lie in the same cache lines */
+#include "strided.h"
 
 static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-typedef struct block { /* where values are, in three dimensions; the distances in bytes */
-    char *at;
-    ptrdiff_t run, row, step;
-} block;
-
-/* One line of values; with a constant size memcpy becomes a load and a store, at any alignment. */
-FORCED_INLINE void copy_line(char *to, ptrdiff_t to_step, const char *from, ptrdiff_t from_step, ptrdiff_t n,
-                             size_t size) {
-    for (ptrdiff_t i = 0; i < n; i++) memcpy(to + i * to_step, from + i * from_step, size);
-}
-
-/* Lines across the rows if these lie side by side somewhere; else along them if they are long, or else across the runs. */
-FORCED_INLINE void copy_lines(block to, block from, ptrdiff_t runs, ptrdiff_t rows, ptrdiff_t count, size_t size) {
-    if (rows >= 8 && (labs(to.row) < labs(to.step) || labs(from.row) < labs(from.step))) {
-        for (ptrdiff_t o = 0; o < runs; o++, to.at += to.run, from.at += from.run)
-            for (ptrdiff_t r = 0; r < rows; r += TURN)
-                for (ptrdiff_t i = 0; i < count; i++)
-                    copy_line(to.at + r * to.row + i * to.step, to.row, from.at + r * from.row + i * from.step,
-                              from.row, min(TURN, rows - r), size);
-    } else if (count >= runs) {
-        for (ptrdiff_t o = 0; o < runs; o++, to.at += to.run, from.at += from.run)
-            for (ptrdiff_t i = 0; i < count; i += TURN)
-                for (ptrdiff_t r = 0; r < rows; r++)
-                    copy_line(to.at + r * to.row + i * to.step, to.step, from.at + r * from.row + i * from.step,
-                              from.step, min(TURN, count - i), size);
-    } else {
-        for (ptrdiff_t o = 0; o < runs; o += TURN)
-            for (ptrdiff_t r = 0; r < rows; r++)
-                for (ptrdiff_t i = 0; i < count; i++)
-                    copy_line(to.at + o * to.run + r * to.row + i * to.step, to.run,
-                              from.at + o * from.run + r * from.row + i * from.step, from.run, min(TURN, runs - o),
-                              size);
-    }
-}
-
-/* `rows` rows whose values alternate in memory, as in pairs or pixels, on one side, and do not on the other. With constants
- * compilers make vectors of it. */
-FORCED_INLINE void deal(char *restrict to, ptrdiff_t to_row, ptrdiff_t to_step, const char *restrict from,
-                        ptrdiff_t from_row, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t count, size_t size) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        for (ptrdiff_t r = 0; r < rows; r++)
-            memcpy(to + r * to_row + i * to_step, from + r * from_row + i * from_step, size);
-}
-
-FORCED_INLINE void copy_items(block to, block from, ptrdiff_t runs, ptrdiff_t rows, ptrdiff_t count, ptrdiff_t size) {
-#define DEAL(n)                                                                                                       \
-    if (rows == n && from.row == size && from.step == n * size && to.step == size) {                                  \
-        for (ptrdiff_t o = 0; o < runs; o++)                                                                          \
-            deal(to.at + o * to.run, to.row, size, from.at + o * from.run, size, n * size, n, count, (size_t)size);   \
-    } else if (rows == n && to.row == size && to.step == n * size && from.step == size) {                             \
-        for (ptrdiff_t o = 0; o < runs; o++)                                                                          \
-            deal(to.at + o * to.run, size, n * size, from.at + o * from.run, from.row, size, n, count, (size_t)size); \
-    } else
-    DEAL(2) DEAL(3) DEAL(4) copy_lines(to, from, runs, rows, count, (size_t)size);
-#undef DEAL
-}
-
-static void copy_block(block to, block from, ptrdiff_t runs, ptrdiff_t rows, ptrdiff_t count, ptrdiff_t size) {
-    if (to.step == size && from.step == size && count >= TURN) {
-        for (ptrdiff_t o = 0; o < runs; o++)
-            for (ptrdiff_t r = 0; r < rows; r++)
-                memcpy(to.at + o * to.run + r * to.row, from.at + o * from.run + r * from.row, (size_t)(count * size));
-        return;
-    }
-    switch (size) {
-    case 2: copy_items(to, from, runs, rows, count, 2); break;
-    case 4: copy_items(to, from, runs, rows, count, 4); break;
-    case 8: copy_items(to, from, runs, rows, count, 8);
-    }
-}
-
-ptrdiff_t fastln_dense_stride(const fastln_task *task, ptrdiff_t count) {
+ptrdiff_t fastln_window_stride(const fastln_task *task, ptrdiff_t count) {
     ptrdiff_t bytes = count * fastln_item_size(task);
     return bytes % 1024 == 0 ? bytes + 64 : bytes; /* or they would all fight for the same places in the cache */
 }
 
-/* Values [first, first + count) of rows that begin at `far`, to or from `dense`. */
-static void copy_rows(const fastln_task *task, block far, const ptrdiff_t *strides, const fastln_runs *runs,
+static int is_dense(const fastln_task *task, const void *at, const ptrdiff_t *strides, const ptrdiff_t *row_strides) {
+    ptrdiff_t size = fastln_item_size(task), next = size;
+    uintptr_t offsets = (uintptr_t)at;
+    if (task->layout != FASTLN_SCATTERED) return 1;
+    for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
+        if (row_strides[axis] != next) return 0;
+        next *= task->row_shape[axis];
+    }
+    for (int axis = 0; axis < task->ndim; axis++) offsets |= (uintptr_t)strides[axis];
+    return offsets % (uintptr_t)size == 0;
+}
+int fastln_dense_x(const fastln_task *task) { return is_dense(task, task->x, task->x_strides, task->row_x_strides); }
+int fastln_dense_y(const fastln_task *task) { return is_dense(task, task->y, task->y_strides, task->row_y_strides); }
+
+/* Of values [first, first + count) of a row, as many as make a block: whole lines of an axis, which may be part of it. Adds
+ * their axes, `to` being where they lie side by side; returns how many values, and how far from the row they begin. */
+static ptrdiff_t find_block(const fastln_task *task, const ptrdiff_t *strides, ptrdiff_t first, ptrdiff_t count,
+                            fastln_axis *axes, int *ndim, ptrdiff_t *offset) {
+    ptrdiff_t size = fastln_item_size(task), block = 1;
+    int open = 1; /* whether what is further out may still be part of it */
+    *offset = 0;
+    for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
+        ptrdiff_t width = task->row_shape[axis], index = axis > 0 ? first % width : first;
+        first = axis > 0 ? first / width : 0;
+        *offset += index * strides[axis];
+        if (!open) continue;
+        ptrdiff_t n = min(width - index, count / block);
+        axes[(*ndim)++] = (fastln_axis){n, block * size, strides[axis]};
+        block *= n;
+        open = n == width && axis > 0 && count >= 2 * block;
+    }
+    return block;
+}
+
+/* Values [first, first + count) of the rows between `far`, where the first row begins, and `dense`. */
+static void copy_rows(const fastln_task *task, char *far, const ptrdiff_t *strides, fastln_axis runs, fastln_axis rows,
                       ptrdiff_t first, ptrdiff_t count, char *dense, int gather) {
-    int last = task->row_ndim - 1;
-    ptrdiff_t size = fastln_item_size(task), row = fastln_dense_stride(task, count), width = task->row_shape[last];
-    ptrdiff_t index[FASTLN_MAX_AXES], left = first;
-    for (int axis = last; axis >= 0; axis--) {
-        index[axis] = axis > 0 ? left % task->row_shape[axis] : left;
-        far.at += index[axis] * strides[axis];
-        if (axis > 0) left /= task->row_shape[axis];
-    }
     while (count > 0) {
-        ptrdiff_t n = min(width - index[last], count), lines = 1;
-        block near = {dense, runs->first.count * row, row, size};
-        far.step = strides[last];
-        if (last > 0 && index[last] == 0 && runs->count * runs->first.count == 1) {
-            /* Of one row, whole lines along the last but one of its axes are as good as rows. */
-            lines = min(task->row_shape[last - 1] - index[last - 1], count / width);
-            if (lines < 1) lines = 1;
-            block near_lines = {dense, 0, n * size, size}, far_lines = {far.at, 0, strides[last - 1], strides[last]};
-            copy_block(gather ? near_lines : far_lines, gather ? far_lines : near_lines, 1, lines, n, size);
-            index[last - 1] += lines - 1;
-            far.at += (lines - 1) * strides[last - 1];
-        } else {
-            copy_block(gather ? near : far, gather ? far : near, runs->count, runs->first.count, n, size);
-        }
-        count -= lines * n;
-        dense += lines * n * size;
-        far.at += n * strides[last];
-        index[last] += n;
-        for (int axis = last; axis > 0 && index[axis] == task->row_shape[axis]; axis--) {
-            far.at += strides[axis - 1] - index[axis] * strides[axis];
-            index[axis] = 0;
-            index[axis - 1]++;
-        }
+        fastln_axis axes[FASTLN_MAX_COPY_AXES] = {runs, rows};
+        int ndim = 2;
+        ptrdiff_t offset, n = find_block(task, strides, first, count, axes, &ndim, &offset);
+        for (int i = 0; i < ndim && !gather; i++) axes[i] = (fastln_axis){axes[i].n, axes[i].from, axes[i].to};
+        if (gather)
+            fastln_copy(dense, far + offset, axes, ndim, fastln_item_size(task));
+        else
+            fastln_copy(far + offset, dense, axes, ndim, fastln_item_size(task));
+        first += n;
+        count -= n;
+        dense += n * fastln_item_size(task);
     }
 }
 
-void fastln_gather(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense) {
-    block x = {(char *)runs->first.x, runs->x_distance, runs->first.x_stride, 0}; /* only read */
-    copy_rows(task, x, task->row_x_strides, runs, first, count, dense, 1);
+void fastln_gather(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense,
+                   ptrdiff_t row) {
+    copy_rows(task, (char *)runs->first.x, task->row_x_strides,
+              (fastln_axis){runs->count, runs->first.count * row, runs->x_distance},
+              (fastln_axis){runs->first.count, row, runs->first.x_stride}, first, count, dense, 1);
 }
 
-void fastln_scatter(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense) {
-    block y = {runs->first.y, runs->y_distance, runs->first.y_stride, 0};
-    copy_rows(task, y, task->row_y_strides, runs, first, count, dense, 0);
+void fastln_scatter(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense,
+                    ptrdiff_t row) {
+    copy_rows(task, runs->first.y, task->row_y_strides,
+              (fastln_axis){runs->count, runs->first.count * row, runs->y_distance},
+              (fastln_axis){runs->first.count, row, runs->first.y_stride}, first, count, dense, 0);
 }
 
 typedef struct job {
     const fastln_task *task;
     const fastln_kernel *kernel;
+    int dense_x, dense_y;
     char *windows;            /* one for each thread */
     ptrdiff_t size;           /* of a window, in bytes */
     ptrdiff_t total, at_once; /* rows in all, and in a window */
 } job;
 
+static void do_runs(const job *j, const fastln_runs *runs, char *window) {
+    fastln_rows rows = runs->first;
+    ptrdiff_t row = fastln_window_stride(j->task, j->task->length), size = fastln_compute_size(j->task);
+    ptrdiff_t x_distance = runs->x_distance, y_distance = runs->y_distance, times = runs->count;
+    if (!j->dense_x) fastln_gather(j->task, runs, 0, j->task->length, window, row);
+    if (!j->dense_x) rows.x = window, rows.x_stride = row, x_distance = rows.count * row;
+    if (!j->dense_y) rows.y = window, rows.y_stride = row, y_distance = rows.count * row;
+    if (x_distance == rows.count * rows.x_stride && y_distance == rows.count * rows.y_stride)
+        rows.count *= times, times = 1;
+    for (; times > 0; times--) {
+        j->kernel->rows(j->task, &rows);
+        rows.x += x_distance;
+        rows.y += y_distance;
+        if (rows.mean) rows.mean += rows.count * size;
+        if (rows.rstd) rows.rstd += rows.count * size;
+    }
+    if (!j->dense_y) fastln_scatter(j->task, runs, 0, j->task->length, window, row);
+}
+
 static void do_window(void *context, ptrdiff_t i, int thread) {
     const job *j = context;
-    char *window = j->windows + thread * j->size;
-    ptrdiff_t row = fastln_dense_stride(j->task, j->task->length), begin = i * j->at_once;
-    fastln_walk walk, again;
+    ptrdiff_t begin = i * j->at_once, left = min(j->at_once, j->total - begin);
+    fastln_walk walk;
     fastln_walk_from(&walk, j->task, begin);
-    again = walk;
-    fastln_rows dense = {window, window, walk.next.mean, walk.next.rstd, row, row, min(j->at_once, j->total - begin)};
-    for (ptrdiff_t done = 0; done < dense.count;) {
-        fastln_runs runs = fastln_walk_runs(&walk, dense.count - done);
-        fastln_gather(j->task, &runs, 0, j->task->length, window + done * row);
-        done += runs.count * runs.first.count;
-    }
-    j->kernel->rows(j->task, &dense);
-    for (ptrdiff_t done = 0; done < dense.count;) {
-        fastln_runs runs = fastln_walk_runs(&again, dense.count - done);
-        fastln_scatter(j->task, &runs, 0, j->task->length, window + done * row);
-        done += runs.count * runs.first.count;
+    while (left > 0) {
+        fastln_runs runs = fastln_walk_runs(&walk, left);
+        do_runs(j, &runs, j->windows + thread * j->size);
+        left -= runs.count * runs.first.count;
     }
 }
 
 int fastln_run_scattered(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
-    ptrdiff_t row = fastln_dense_stride(task, task->length);
-    if (row > FASTLN_WINDOW / 8) return fastln_run_pieces(task, kernel, rows, threads);
-    job j = {.task = task, .kernel = kernel, .total = rows, .at_once = min(FASTLN_WINDOW / row, rows)};
+    ptrdiff_t row = fastln_window_stride(task, task->length);
+    if (fastln_prefers_pieces(task)) return fastln_run_pieces(task, kernel, rows, threads);
+    job j = {.task = task,
+             .kernel = kernel,
+             .dense_x = fastln_dense_x(task),
+             .dense_y = fastln_dense_y(task),
+             .total = rows,
+             .at_once = min(FASTLN_WINDOW / row, rows)};
     if (threads > 1) j.at_once = min(j.at_once, (rows + threads - 1) / threads);
     j.size = (j.at_once * row + 63) / 64 * 64;
     void *memory = malloc((size_t)(threads * j.size + 64));

@@ -1,0 +1,190 @@
+/* strided.c: copies values from one layout to another. The axes are put in order, and four shapes of loop do the rest:
+ *
+ *   dense   values that lie side by side on both sides;
+ *   line    values along the axis that is innermost on both sides;
+ *   tile    one axis is innermost here and another there: a transposition, in tiles whose cache lines stay in L1;
+ *   list    less than a few cache lines: their distances are worked out once, for all places where the same comes again. */
+#include "strided.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler.h"
+
+enum {
+    STREAMS = 8, /* lines of a tile that are read side by side */
+    TURN = 64,   /* values of a tile in the direction of reading */
+    SHORT = 64,  /* values; fewer are not worth a loop of their own */
+    LIST = 256,
+};
+
+typedef struct place { ptrdiff_t to, from; } place; /* in bytes from the first value */
+
+typedef struct copy {
+    fastln_axis axes[FASTLN_MAX_COPY_AXES]; /* outermost first */
+    int ndim;
+    ptrdiff_t size;
+} copy;
+
+/* With a constant size memcpy becomes a load and a store, at any alignment. */
+FORCED_INLINE void copy_line(char *to, const char *from, ptrdiff_t n, ptrdiff_t to_step, ptrdiff_t from_step, size_t size) {
+    for (ptrdiff_t i = 0; i < n; i++) memcpy(to + i * to_step, from + i * from_step, size);
+}
+
+/* Written along a, read along b. */
+FORCED_INLINE void copy_tile(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size) {
+    for (ptrdiff_t begin = 0; begin < b.n; begin += TURN) {
+        ptrdiff_t end = begin + TURN < b.n ? begin + TURN : b.n, i = 0;
+        for (; i + STREAMS <= a.n; i += STREAMS)
+            for (ptrdiff_t j = begin; j < end; j++)
+                copy_line(to + i * a.to + j * b.to, from + i * a.from + j * b.from, STREAMS, a.to, a.from, size);
+        for (ptrdiff_t j = begin; j < end; j++)
+            copy_line(to + i * a.to + j * b.to, from + i * a.from + j * b.from, a.n - i, a.to, a.from, size);
+    }
+}
+
+/* A tile of which one side alternates, as in pairs or pixels, and the other does not. With constants compilers make
+ * vectors of it. */
+FORCED_INLINE void deal(char *restrict to, const char *restrict from, ptrdiff_t count, ptrdiff_t step, ptrdiff_t to_row,
+                        ptrdiff_t from_row, ptrdiff_t to_step, ptrdiff_t rows, size_t size) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            memcpy(to + r * to_row + i * to_step, from + r * from_row + i * step, size);
+}
+
+FORCED_INLINE int deal_tile(char *to, const char *from, fastln_axis a, fastln_axis b, ptrdiff_t size) {
+#define DEAL(rows)                                                                                         \
+    if (b.n == rows && a.to == size && a.from == rows * size && b.from == size) {                          \
+        deal(to, from, a.n, rows * size, b.to, size, size, rows, (size_t)size);                            \
+        return 1;                                                                                          \
+    }                                                                                                      \
+    if (a.n == rows && a.to == size && b.to == rows * size && b.from == size) {                            \
+        deal(to, from, b.n, size, size, a.from, rows * size, rows, (size_t)size);                          \
+        return 1;                                                                                          \
+    }
+    DEAL(2) DEAL(3) DEAL(4) return 0;
+#undef DEAL
+}
+
+FORCED_INLINE void copy_list(char *to, const char *from, const place *places, int count, fastln_axis again, size_t size) {
+    for (ptrdiff_t i = 0; i < again.n; i++, to += again.to, from += again.from)
+        UNROLL4 for (int j = 0; j < count; j++) memcpy(to + places[j].to, from + places[j].from, size);
+}
+
+#define FOR_EACH_SIZE(what) \
+    switch (size) {         \
+    case 2: what(2); break; \
+    case 4: what(4); break; \
+    case 8: what(8); break; \
+    default: what(16);      \
+    }
+
+static void do_list(char *to, const char *from, const place *places, int count, fastln_axis again, ptrdiff_t size) {
+#define DO(size) copy_list(to, from, places, count, again, size)
+    FOR_EACH_SIZE(DO)
+#undef DO
+}
+
+static void do_line(char *to, const char *from, fastln_axis line, ptrdiff_t size) {
+#define DO(size) copy_line(to, from, line.n, line.to, line.from, size)
+    FOR_EACH_SIZE(DO)
+#undef DO
+}
+
+static void do_tile(char *to, const char *from, fastln_axis a, fastln_axis b, ptrdiff_t size) {
+#define DO(size) deal_tile(to, from, a, b, size) ? (void)0 : copy_tile(to, from, a, b, size)
+    FOR_EACH_SIZE(DO)
+#undef DO
+}
+
+/* The axes from number i on; the last two are a tile's, if `tile`. */
+static void do_axes(const copy *c, int i, int tile, char *to, const char *from) {
+    const fastln_axis *axis = c->axes + i;
+    int left = c->ndim - i;
+    if (left == 0) {
+        memcpy(to, from, (size_t)c->size);
+    } else if (left == 1 && axis->to == c->size && axis->from == c->size) {
+        memcpy(to, from, (size_t)(axis->n * c->size));
+    } else if (left == 1) {
+        do_line(to, from, *axis, c->size);
+    } else if (left == 2 && tile) {
+        do_tile(to, from, axis[1], axis[0], c->size);
+    } else {
+        for (ptrdiff_t k = 0; k < axis->n; k++) do_axes(c, i + 1, tile, to + k * axis->to, from + k * axis->from);
+    }
+}
+
+/* The innermost axes as a list, which comes again along the others. */
+static void do_lists(const copy *c, int first, int count, char *to, const char *from) {
+    place places[LIST];
+    for (int k = 0; k < count; k++) {
+        int rest = k;
+        places[k] = (place){0, 0};
+        for (int i = c->ndim - 1; i >= first; i--) {
+            places[k].to += rest % c->axes[i].n * c->axes[i].to;
+            places[k].from += rest % c->axes[i].n * c->axes[i].from;
+            rest /= (int)c->axes[i].n;
+        }
+    }
+    ptrdiff_t times = 1;
+    for (int i = 0; i < first - 1; i++) times *= c->axes[i].n;
+    for (ptrdiff_t k = 0; k < times; k++) {
+        ptrdiff_t rest = k, to_offset = 0, from_offset = 0;
+        for (int i = first - 2; i >= 0; i--) {
+            to_offset += rest % c->axes[i].n * c->axes[i].to;
+            from_offset += rest % c->axes[i].n * c->axes[i].from;
+            rest /= c->axes[i].n;
+        }
+        do_list(to + to_offset, from + from_offset, places, count, c->axes[first - 1], c->size);
+    }
+}
+
+/* In the order in which they are written, without any of size 1, and with neighbours that nest on both sides as one. */
+static void sort_axes(copy *c, const fastln_axis *axes, int ndim) {
+    c->ndim = 0;
+    for (int k = 0; k < ndim; k++) {
+        int i = c->ndim;
+        if (axes[k].n == 1) continue;
+        for (; i > 0 && labs(c->axes[i - 1].to) < labs(axes[k].to); i--) c->axes[i] = c->axes[i - 1];
+        c->axes[i] = axes[k];
+        c->ndim++;
+    }
+    for (int i = c->ndim - 1; i > 0; i--) {
+        fastln_axis *outer = c->axes + i - 1, *inner = c->axes + i;
+        if (outer->to != inner->n * inner->to || outer->from != inner->n * inner->from) continue;
+        *outer = (fastln_axis){outer->n * inner->n, inner->to, inner->from};
+        memmove(inner, inner + 1, (size_t)(--c->ndim - i) * sizeof *inner);
+    }
+}
+
+/* Two or four small values that lie side by side on both sides are one large one. */
+static void widen(copy *c) {
+    fastln_axis *inner = c->axes + c->ndim - 1;
+    if (c->ndim == 0 || inner->to != c->size || inner->from != c->size) return;
+    ptrdiff_t bytes = inner->n * c->size;
+    if (bytes == 4 || bytes == 8 || bytes == 16) c->size = bytes, c->ndim--;
+}
+
+void fastln_copy(char *to, const char *from, const fastln_axis *axes, int ndim, ptrdiff_t size) {
+    copy c;
+    c.size = size;
+    sort_axes(&c, axes, ndim);
+    widen(&c);
+    int last = c.ndim - 1, read = last, first = c.ndim;
+    for (int i = last; i >= 0; i--)
+        if (labs(c.axes[i].from) < labs(c.axes[read].from)) read = i;
+    int dense = last >= 0 && c.axes[last].to == c.size && c.axes[last].from == c.size;
+    ptrdiff_t inner = last < 0 ? 1 : c.axes[last].n * (read == last ? 1 : c.axes[read].n);
+    ptrdiff_t count = 1;
+    while (first > 0 && count < SHORT && count * c.axes[first - 1].n <= LIST) count *= c.axes[--first].n;
+    if (inner < SHORT && !dense && first > 0 && first < c.ndim) {
+        do_lists(&c, first, (int)count, to, from);
+        return;
+    }
+    if (read < last) { /* it goes beside the last */
+        fastln_axis b = c.axes[read];
+        memmove(c.axes + read, c.axes + read + 1, (size_t)(last - 1 - read) * sizeof b);
+        c.axes[last - 1] = b;
+    }
+    do_axes(&c, 0, read < last, to, from);
+}
