@@ -41,7 +41,7 @@ typedef struct fastln_task {
     void *mean, *rstd;         /* contiguous, compute type, a value per row in the order of the other axes, or NULL */
     double eps;
     ptrdiff_t length;
-    ptrdiff_t x_step, y_step; /* read in the layout of columns only; in bytes, as all strides */
+    ptrdiff_t x_step, y_step; /* columns: from value to value; rows do not read them. In bytes, as all strides */
     int ndim;                 /* number of other axes, outermost first; at least 1 */
     ptrdiff_t shape[FASTLN_MAX_AXES], x_strides[FASTLN_MAX_AXES], y_strides[FASTLN_MAX_AXES];
     int row_ndim; /* scattered only: the normalized axes, at least 1; their shape multiplies to `length` */
@@ -70,7 +70,8 @@ typedef struct fastln_scale {
  * threads, goes through the others: `piece` gathers the statistics of some vectors (64 bytes of the compute type); `combine` merges
  * the pieces of a row, all but the last of `leaf` vectors, a power of two and at least 16, adds its tail (less than a
  * vector) and finds the scale; or returns 0: a cold row, whose k is to be found from its `largest` value by `power`, for
- * another pass. `apply` writes `count` values, of which weight and bias begin at `first`. */
+ * another pass. `apply` writes `count` values, of which weight and bias begin at `first`; of a scattered row it fetches
+ * those that are x_step and y_step further on. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_rows *rows);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);

@@ -329,7 +329,8 @@ INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, 
     for (int l = plan.tail; l < n && plan.tail; l++) r[l] = V(add)(r[l], V(set1)(0)); /* makes 0 of -0, as there */
     REAL sums[LANES], squares[LANES];
     V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, n)), V(store)(squares, N(fold_columns)(q, n));
-    for (int l = used; l < LANES; l++) s->p[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
+    for (int l = used; l < LANES; l++)
+        s->p[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
 }
 

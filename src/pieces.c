@@ -47,8 +47,6 @@ typedef struct group { /* the rows at work on */
     int copied;           /* x is in y already */
 } group;
 
-static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-
 static char *window_of(const group *g, int thread) {
     return g->plan->memory + (g->threads > 1 ? thread : g->thread) * g->plan->memory_size;
 }
@@ -73,7 +71,7 @@ static fastln_rows read_part(const group *g, ptrdiff_t first, ptrdiff_t count, i
 static void measure_piece(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
-    ptrdiff_t first = i * p->leaf, vectors = min(p->leaf, p->vectors - first);
+    ptrdiff_t first = i * p->leaf, vectors = fastln_least(p->leaf, p->vectors - first);
     if (vectors == 0) return; /* the last piece may be the tail alone */
     fastln_rows part = read_part(g, first * p->lanes, vectors * p->lanes, thread);
     for (ptrdiff_t r = 0; r < part.count; r++)
@@ -85,7 +83,7 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
 static void find_largest(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
-    ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = min(piece, p->task->length - first);
+    ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = fastln_least(piece, p->task->length - first);
     fastln_rows part = read_part(g, first, count, thread);
     for (ptrdiff_t r = 0; r < part.count; r++)
         if (!g->known[r]) g->pieces[r * p->count + i].lanes[0] = p->kernel->largest(part.x + r * part.x_stride, count);
@@ -96,7 +94,7 @@ static void write_lines(const group *g, ptrdiff_t first, ptrdiff_t end) {
     const fastln_task *task = &g->plan->written;
     ptrdiff_t line = g->plan->line;
     while (first < end) {
-        ptrdiff_t n = min(line - first % line, end - first), left = first, x = 0, y = 0;
+        ptrdiff_t n = fastln_least(line - first % line, end - first), left = first, x = 0, y = 0;
         for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
             ptrdiff_t index = axis > 0 ? left % task->row_shape[axis] : left;
             left = axis > 0 ? left / task->row_shape[axis] : 0;
@@ -113,7 +111,7 @@ static void write_lines(const group *g, ptrdiff_t first, ptrdiff_t end) {
 static void write_piece(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
-    ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = min(piece, p->task->length - first);
+    ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = fastln_least(piece, p->task->length - first);
     if (p->line) {
         write_lines(g, first, first + count);
         return;
@@ -121,7 +119,8 @@ static void write_piece(void *context, ptrdiff_t i, int thread) {
     fastln_rows part = read_part(g, first, count, thread);
     fastln_runs runs = {.first = g->rows, .count = 1};
     for (ptrdiff_t r = 0; r < part.count; r++)
-        p->kernel->apply(&p->written, g->scales + r, part.x + r * part.x_stride, part.y + r * part.y_stride, first, count);
+        p->kernel->apply(&p->written, g->scales + r, part.x + r * part.x_stride, part.y + r * part.y_stride, first,
+                         count);
     if (!p->dense_y) fastln_scatter(p->task, &runs, first, count, part.y, part.y_stride);
 }
 
@@ -177,7 +176,7 @@ static void do_group(const plan *p, fastln_rows rows, int thread, int threads) {
 static void do_own_group(void *context, ptrdiff_t i, int thread) {
     const plan *p = context;
     fastln_walk walk;
-    ptrdiff_t begin = i * p->together, end = min(begin + p->together, p->rows);
+    ptrdiff_t begin = i * p->together, end = fastln_least(begin + p->together, p->rows);
     fastln_walk_from(&walk, p->task, begin);
     while (begin < end) {
         fastln_rows rows = fastln_walk_on(&walk, end - begin);

@@ -8,8 +8,6 @@
 #include "pieces.h"
 #include "strided.h"
 
-static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-
 ptrdiff_t fastln_window_stride(const fastln_task *task, ptrdiff_t count) {
     ptrdiff_t bytes = count * fastln_item_size(task);
     return bytes % 1024 == 0 ? bytes + 64 : bytes; /* or they would all fight for the same places in the cache */
@@ -41,7 +39,7 @@ static ptrdiff_t find_block(const fastln_task *task, const ptrdiff_t *strides, p
         first = axis > 0 ? first / width : 0;
         *offset += index * strides[axis];
         if (!open) continue;
-        ptrdiff_t n = min(width - index, count / block);
+        ptrdiff_t n = fastln_least(width - index, count / block);
         axes[(*ndim)++] = (fastln_axis){n, block * size, strides[axis]};
         block *= n;
         open = n == width && axis > 0 && count >= 2 * block;
@@ -111,7 +109,7 @@ static void do_runs(const job *j, const fastln_runs *runs, char *window) {
 
 static void do_window(void *context, ptrdiff_t i, int thread) {
     const job *j = context;
-    ptrdiff_t begin = i * j->at_once, left = min(j->at_once, j->total - begin);
+    ptrdiff_t begin = i * j->at_once, left = fastln_least(j->at_once, j->total - begin);
     fastln_walk walk;
     fastln_walk_from(&walk, j->task, begin);
     while (left > 0) {
@@ -129,8 +127,8 @@ int fastln_run_scattered(const fastln_task *task, const fastln_kernel *kernel, p
              .dense_x = fastln_dense_x(task),
              .dense_y = fastln_dense_y(task),
              .total = rows,
-             .at_once = min(FASTLN_WINDOW / row, rows)};
-    if (threads > 1) j.at_once = min(j.at_once, (rows + threads - 1) / threads);
+             .at_once = fastln_least(FASTLN_WINDOW / row, rows)};
+    if (threads > 1) j.at_once = fastln_least(j.at_once, (rows + threads - 1) / threads);
     j.size = (j.at_once * row + 63) / 64 * 64;
     void *memory = malloc((size_t)(threads * j.size + 64));
     if (!memory) return -1;

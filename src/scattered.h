@@ -11,7 +11,8 @@ void fastln_gather(const fastln_task *task, const fastln_runs *runs, ptrdiff_t f
                    ptrdiff_t row);
 void fastln_scatter(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense,
                     ptrdiff_t row);
-ptrdiff_t fastln_window_stride(const fastln_task *task, ptrdiff_t count); /* a good distance for rows of `count` values */
+ptrdiff_t fastln_window_stride(const fastln_task *task,
+                               ptrdiff_t count); /* a good distance for rows of `count` values */
 
 /* Whether a kernel can read, or write, the rows where they are. */
 int fastln_dense_x(const fastln_task *task);

@@ -27,8 +27,19 @@ typedef struct copy {
 } copy;
 
 /* With a constant size memcpy becomes a load and a store, at any alignment. */
-FORCED_INLINE void copy_line(char *to, const char *from, ptrdiff_t n, ptrdiff_t to_step, ptrdiff_t from_step, size_t size) {
-    for (ptrdiff_t i = 0; i < n; i++) memcpy(to + i * to_step, from + i * from_step, size);
+FORCED_INLINE void copy_line(char *to, const char *from, ptrdiff_t n, ptrdiff_t to_step, ptrdiff_t from_step,
+                             size_t size) {
+    UNROLL4 for (ptrdiff_t i = 0; i < n; i++) memcpy(to + i * to_step, from + i * from_step, size);
+}
+
+/* The usual ones with constants, of which compilers make vectors. */
+FORCED_INLINE void copy_long_line(char *restrict to, const char *restrict from, fastln_axis line, ptrdiff_t size) {
+    if (line.to == size && line.from == -size)
+        for (ptrdiff_t i = 0; i < line.n; i++) memcpy(to + i * size, from - i * size, (size_t)size);
+    else if (line.to == size && line.from == 2 * size)
+        for (ptrdiff_t i = 0; i < line.n; i++) memcpy(to + i * size, from + i * 2 * size, (size_t)size);
+    else
+        copy_line(to, from, line.n, line.to, line.from, (size_t)size);
 }
 
 /* Written along a, read along b. */
@@ -53,20 +64,21 @@ FORCED_INLINE void deal(char *restrict to, const char *restrict from, ptrdiff_t 
 }
 
 FORCED_INLINE int deal_tile(char *to, const char *from, fastln_axis a, fastln_axis b, ptrdiff_t size) {
-#define DEAL(rows)                                                                                         \
-    if (b.n == rows && a.to == size && a.from == rows * size && b.from == size) {                          \
-        deal(to, from, a.n, rows * size, b.to, size, size, rows, (size_t)size);                            \
-        return 1;                                                                                          \
-    }                                                                                                      \
-    if (a.n == rows && a.to == size && b.to == rows * size && b.from == size) {                            \
-        deal(to, from, b.n, size, size, a.from, rows * size, rows, (size_t)size);                          \
-        return 1;                                                                                          \
+#define DEAL(rows)                                                                \
+    if (b.n == rows && a.to == size && a.from == rows * size && b.from == size) { \
+        deal(to, from, a.n, rows * size, b.to, size, size, rows, (size_t)size);   \
+        return 1;                                                                 \
+    }                                                                             \
+    if (a.n == rows && a.to == size && b.to == rows * size && b.from == size) {   \
+        deal(to, from, b.n, size, size, a.from, rows * size, rows, (size_t)size); \
+        return 1;                                                                 \
     }
     DEAL(2) DEAL(3) DEAL(4) return 0;
 #undef DEAL
 }
 
-FORCED_INLINE void copy_list(char *to, const char *from, const place *places, int count, fastln_axis again, size_t size) {
+FORCED_INLINE void copy_list(char *to, const char *from, const place *places, int count, fastln_axis again,
+                             size_t size) {
     for (ptrdiff_t i = 0; i < again.n; i++, to += again.to, from += again.from)
         UNROLL4 for (int j = 0; j < count; j++) memcpy(to + places[j].to, from + places[j].from, size);
 }
@@ -86,7 +98,7 @@ static void do_list(char *to, const char *from, const place *places, int count, 
 }
 
 static void do_line(char *to, const char *from, fastln_axis line, ptrdiff_t size) {
-#define DO(size) copy_line(to, from, line.n, line.to, line.from, size)
+#define DO(size) copy_long_line(to, from, line, size)
     FOR_EACH_SIZE(DO)
 #undef DO
 }

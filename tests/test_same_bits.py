@@ -420,11 +420,37 @@ def test_axes_that_are_apart(fmt, isa):
         assert_same([apart], [got[0]], f"{apart.shape}, in place")
 
 
-@pytest.mark.parametrize("width", [2, 3, 4, 5, 6])
+@every_format
+def test_images_whose_channels_lie_side_by_side(fmt, isa):
+    """Normalized over channels, height and width together: in memory the values of a row lie in another order."""
+    for images, channels, height, width in ((3, 5, 8, 9), (2, 70, 3, 11), (2, 64, 1, 20), (1, 100, 30, 41), (9, 65, 33, 7)):
+        n = channels * height * width
+        x = nasty_rows(fmt, n, images).reshape(images, channels, height, width)
+        weight, bias = (np.linspace(a, 2, n).reshape(x.shape[1:]).astype(fmt.compute) for a in (-1, 0.5))
+        expected = fastln.layer_norm(x, weight, bias, axis=(1, 2, 3), return_stats=True)
+        memory = np.zeros((images, height + 2, width + 1, channels), x.dtype)
+        views = {
+            "whole": np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+            "a part": memory[:, 1:-1, 1:].transpose(0, 3, 1, 2),
+        }
+        views["a part"][...] = x
+        for name, view in views.items():
+            for threads in (1, 3):
+                with fastln.num_threads(threads):
+                    got = fastln.layer_norm(view, weight, bias, axis=(1, 2, 3), return_stats=True)
+                    assert_same(got, expected, f"{x.shape}, {name}")
+                    for out in (np.zeros_like(x), np.zeros_like(view), view.copy(order="K")):
+                        fastln.layer_norm(view, weight, bias, axis=(1, 2, 3), out=out)
+                        assert_same([out], expected[:1], f"{x.shape}, {name}, out")
+            fastln.layer_norm(view, weight, bias, axis=(1, 2, 3), out=view)
+            assert_same([view], expected[:1], f"{x.shape}, {name}, in place")
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5, 6, 13])
 @every_format
 def test_narrow_columns(fmt, width, isa):
     """Pairs, pixels and the like, normalized over what lies across them; few or many side by side."""
-    for n in (1, 2, 5, 8, 16, 65, 300, 9000):
+    for n in (1, 2, 5, 8, 16, 65, 96, 300, 9000):
         for outer in (1, 3, 70) if n < 9000 else (1, 3):
             x = nasty_rows(fmt, n, outer * width)
             y, mean, rstd = call("layer_norm", x, "weight_bias")

@@ -1,0 +1,90 @@
+/* columns.inc.h: rows that lie side by side, a lane each. */
+
+/* Of a tile `width` wide, how many lanes of vector v are in use. */
+INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
+
+/* The values of a tile reach over as many pages as a row is long, which no processor foresees. */
+INLINE void N(prefetch_tile_row)(const char *x, int width) {
+    for (int at = 0; at < width * SIZE; at += 64) prefetch(x + at);
+}
+
+/* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is
+ * fetched, `next` columns wide, and what of y is written soon. */
+INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int width, int next, const N(scales) *s,
+                          int affine, int centred, const VEC *scale) {
+    int full = width / LANES, tail = width % LANES;
+    VEC w = V(set1)(0), b = w;
+    for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
+        if (affine & WEIGHT) w = V(set1)(((const REAL *)task->weight)[i]);
+        if (affine & BIAS) b = V(set1)(((const REAL *)task->bias)[i]);
+        N(prefetch_tile_row)(x + width * SIZE, next);
+        if (i + TILE_AHEAD < task->length) N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
+        for (int v = 0; v <= full; v++) {
+            int lanes = v < full ? LANES : tail, at = v * LANES;
+            if (lanes == 0) continue;
+            VEC t = N(fetch)(x + at * SIZE, lanes, scale ? scale + v : NULL);
+            t = N(transform)(t, V(load)(s[v].minus), V(load)(s[v].rstd), V(load)(s[v].shift), w, b, affine, centred);
+            if (lanes == LANES)
+                E(store)((ELEMENT *)y + at, t);
+            else
+                E(store_n)((ELEMENT *)y + at, t, lanes);
+        }
+    }
+}
+
+INLINE int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
+                           double (*k)[LANES], N(scales) *s) {
+    N(plan) plan = N(plan_of)(task);
+    int fine = 1;
+    for (int v = 0; v * LANES < width; v++)
+        fine &= N(column_moments)(plan, x + v * LANES * SIZE, task->x_step, N(lanes_in)(width, v), centred,
+                                  scale ? scale + v : NULL, k ? k[v] : NULL, s + v);
+    return fine;
+}
+
+/* A tile with rows for the cold path: these are scaled by a power of two, the others by 1. */
+static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int width,
+                                  N(scales) *s, int centred) {
+    const char *x = rows->x + first * SIZE;
+    double k[TILE][LANES];
+    VEC scale[TILE] = {V(set1)(1)};
+    for (int v = 0; v * LANES < width; v++) {
+        int lanes = N(lanes_in)(width, v);
+        REAL tops[LANES], powers[LANES];
+        V(store)(tops, N(largest)(V(set1)(0), x + v * LANES * SIZE, task->x_step, task->length, lanes));
+        for (int l = 0; l < LANES; l++)
+            powers[l] = (REAL)(k[v][l] = l >= lanes || N(is_fine)(s + v, l) ? 1 : N(power)(tops[l], task->eps));
+        scale[v] = V(load)(powers);
+    }
+    N(tile_moments)(task, x, width, centred, scale, k, s);
+    for (int v = 0; v * LANES < width; v++)
+        N(give_cold_stats)(task, rows, first + v * LANES, N(lanes_in)(width, v), k[v], s + v);
+    N(apply_tile)(task, x, rows->y + first * SIZE, width, 0, s, N(affine)(task), centred, scale);
+    for (int c = 0; c < width; c++)
+        if (k[c / LANES][c % LANES] != k[c / LANES][c % LANES])
+            N(write_nan)(rows->y + (first + c) * SIZE, task->y_step, task->length);
+}
+
+INLINE int N(tile_width)(ptrdiff_t left) { return left < TILE * LANES ? (int)left : TILE * LANES; }
+
+INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
+    N(scales) s[TILE];
+    for (ptrdiff_t i = 0; i < task->length; i++)
+        N(prefetch_tile_row)(rows->x + i * task->x_step, N(tile_width)(rows->count));
+    for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
+        const char *x = rows->x + i * SIZE;
+        char *y = rows->y + i * SIZE;
+        int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width);
+        if (!N(tile_moments)(task, x, width, centred, NULL, NULL, s)) {
+            N(cold_tile)(task, rows, i, width, s, centred);
+            continue;
+        }
+        for (int v = 0; v * LANES < width; v++) N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), s + v);
+        switch (N(affine)(task)) {
+        case 0: N(apply_tile)(task, x, y, width, next, s, 0, centred, NULL); break;
+        case WEIGHT: N(apply_tile)(task, x, y, width, next, s, WEIGHT, centred, NULL); break;
+        case BIAS: N(apply_tile)(task, x, y, width, next, s, BIAS, centred, NULL); break;
+        default: N(apply_tile)(task, x, y, width, next, s, WEIGHT | BIAS, centred, NULL);
+        }
+    }
+}

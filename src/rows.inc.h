@@ -1,0 +1,233 @@
+/* rows.inc.h: rows whose values lie side by side. In groups: their folds are interleaved, and the last one is still in
+ * cache when the first is written. */
+
+/* `n` values of one row, where weight, bias and y are `i` values further on. */
+INLINE VEC N(apply)(const char *x, const REAL *weight, const REAL *bias, ptrdiff_t i, int n, VEC minus, VEC rstd,
+                    VEC shift, int affine, int centred, const VEC *scale) {
+    VEC w = rstd, b = rstd;
+    if (affine & WEIGHT) w = n == LANES ? V(load)(weight + i) : V(load_n)(weight + i, n);
+    if (affine & BIAS) b = n == LANES ? V(load)(bias + i) : V(load_n)(bias + i, n);
+    return N(transform)(N(fetch)(x + i * SIZE, n, scale), minus, rstd, shift, w, b, affine, centred);
+}
+
+/* `count` values of one row, of which weight and bias begin at `first`. While they are written, what lies `ahead` bytes
+ * further on is fetched: the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which would not be
+ * there when its turn comes. */
+INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t first, ptrdiff_t count,
+                         const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
+                         ptrdiff_t y_ahead, int stream) {
+    VEC minus = V(set1)(s->minus[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]);
+    const REAL *weight = affine & WEIGHT ? (const REAL *)task->weight + first : NULL;
+    const REAL *bias = affine & BIAS ? (const REAL *)task->bias + first : NULL;
+    ELEMENT *out = (ELEMENT *)y;
+    ptrdiff_t i = 0;
+#define APPLY(i, n) N(apply)(x, weight, bias, i, n, minus, rstd, shift, affine, centred, scale)
+    ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)y % (LANES * SIZE)) / SIZE;
+    /* At both ends two vectors overlap. They are read before one is written, since y may be x. */
+    if (head && count >= 3 * LANES) { /* to where y is aligned */
+        VEC begin = APPLY(0, LANES), next = APPLY(head, LANES);
+        E(store)(out, begin);
+        E(store)(out + head, next);
+        i = head + LANES;
+    }
+    for (; i + 2 * LANES <= count; i += LANES) {
+        prefetch(x + i * SIZE + ahead);
+        if (stream) {
+            E(stream)(out + i, APPLY(i, LANES));
+        } else {
+            prefetch(y + i * SIZE + y_ahead);
+            E(store)(out + i, APPLY(i, LANES));
+        }
+    }
+    if (count >= LANES) {
+        VEC last = APPLY(i, LANES), end = APPLY(count - LANES, LANES);
+        prefetch(x + i * SIZE + ahead);
+        E(store)(out + i, last);
+        E(store)(out + count - LANES, end);
+    } else {
+        E(store_n)(out, APPLY(0, (int)count), (int)count);
+    }
+#undef APPLY
+}
+
+/* The same for a few rows, on the hot path. */
+INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
+                          const N(scales) *s, int centred, ptrdiff_t ahead, ptrdiff_t y_ahead) {
+    const char *x = rows->x;
+    char *y = rows->y;
+    int n = (int)rows->count;
+#define APPLY_ROWS(affine)                                                                                        \
+    for (int j = 0; j < n; j++)                                                                                   \
+    N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, first, count, s, j, affine, centred, NULL, \
+                 ahead, y_ahead, 0)
+    switch (N(affine)(task)) {
+    case 0: APPLY_ROWS(0); break;
+    case WEIGHT: APPLY_ROWS(WEIGHT); break;
+    case BIAS: APPLY_ROWS(BIAS); break;
+    default: APPLY_ROWS(WEIGHT | BIAS);
+    }
+#undef APPLY_ROWS
+}
+
+/* The same past the caches, which so large a y would only sweep clean: memory is not read before it is written. At least
+ * three vectors, or y would not be aligned. */
+static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
+                                    const N(scales) *s, int centred, ptrdiff_t ahead) {
+    for (int j = 0; j < rows->count; j++)
+        N(apply_row)(task, rows->x + j * rows->x_stride, rows->y + j * rows->y_stride, first, count, s, j,
+                     N(affine)(task), centred, NULL, ahead, 0, 1);
+    stream_fence();
+}
+
+/* Bytes of x, or of y. */
+INLINE ptrdiff_t N(array_size)(const fastln_task *task) {
+    ptrdiff_t size = task->length * SIZE;
+    for (int axis = 0; axis < task->ndim; axis++) size *= task->shape[axis];
+    return size;
+}
+/* In place x has the cache lines already; and of a short row too many are shared with its neighbours. */
+INLINE int N(is_streamed)(const fastln_task *task) {
+    return task->x != task->y && task->length * SIZE >= STREAMED_ROW && N(array_size)(task) >= STREAMED;
+}
+
+static NOINLINE double N(do_largest)(const char *x, ptrdiff_t count) {
+    ptrdiff_t full = count / LANES, tail = count % LANES;
+    VEC top = N(largest)(V(set1)(0), x, LANES * SIZE, full, LANES);
+    if (tail) top = N(largest)(top, x + full * LANES * SIZE, 0, 1, (int)tail);
+    REAL tops[LANES];
+    V(store)(tops, top);
+    for (int lane = 1; lane < LANES; lane++)
+        if (!(tops[lane] <= tops[0])) tops[0] = tops[lane] + 0 * tops[0]; /* a NaN stays */
+    return tops[0];
+}
+
+static NOINLINE void N(apply_cold)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y,
+                                   ptrdiff_t first, ptrdiff_t count, const N(scales) *s, int centred) {
+    VEC k = V(set1)((REAL)scale->k);
+    if (scale->k == scale->k)
+        N(apply_row)(task, x, y, first, count, s, 0, N(affine)(task), centred, &k, 0, 0, 0);
+    else
+        N(write_nan)(y, SIZE, count);
+}
+
+/* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
+static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t i, int centred) {
+    const char *x = rows->x + i * rows->x_stride;
+    fastln_scale scale = {.cold = 1, .k = N(power)(N(do_largest)(x, task->length), task->eps)};
+    VEC k = V(set1)((REAL)scale.k);
+    N(plan) plan = N(plan_of)(task);
+    N(scales) s;
+    plan.eps = plan.eps * scale.k * scale.k; /* in this order: k * k may overflow */
+    N(row_moments)(plan, x, 0, 1, centred, 0, &k, &s);
+    N(give_cold_stats)(task, rows, i, 1, &scale.k, &s);
+    N(apply_cold)(task, &scale, x, rows->y + i * rows->y_stride, 0, task->length, &s, centred);
+}
+
+/* A group with rows for the cold path. */
+static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
+                                    const N(scales) *s, int centred) {
+    for (int j = 0; j < count; j++) {
+        const char *x = rows->x + (first + j) * rows->x_stride;
+        char *y = rows->y + (first + j) * rows->y_stride;
+        if (N(is_fine)(s, j))
+            N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0, 0);
+        else
+            N(cold_row)(task, rows, first + j, centred);
+    }
+}
+
+/* Groups of LANES rows of `full` vectors, a small constant, and maybe a tail. All affine forms are one: a weight of 1 and
+ * a bias of -0 change nothing. */
+INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int full, int centred) {
+    N(plan) plan = N(plan_of)(task);
+    int tail = plan.tail;
+    N(scales) s;
+    VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
+    int n = full ? LANES : tail;
+    ptrdiff_t end = full ? task->length - LANES : 0; /* where the last vector begins, which may overlap */
+    plan.full = full;
+    for (int v = 0; v <= full; v++) {
+        ptrdiff_t at = v < full ? v * LANES : end;
+        w[v] = task->weight ? V(load_n)((const REAL *)task->weight + at, n) : V(set1)(1);
+        b[v] = task->bias ? V(load_n)((const REAL *)task->bias + at, n) : V(set1)((REAL)-0.0);
+    }
+    for (ptrdiff_t i = 0; i + LANES <= rows->count; i += LANES) {
+        const char *x = rows->x + i * rows->x_stride;
+        char *y = rows->y + i * rows->y_stride;
+        int fine = N(row_moments)(plan, x, rows->x_stride, LANES, centred, 1, NULL, &s);
+        N(give_stats)(task, rows, i, LANES, &s);
+        if (!fine) {
+            N(apply_mixed)(task, rows, i, LANES, &s, centred);
+            continue;
+        }
+        ptrdiff_t ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->x_stride : 0;
+        ptrdiff_t y_ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->y_stride : 0;
+        for (int j = 0; j < LANES; j += 4) {
+            VEC part[4]; /* of rows shorter than a vector: a read that follows a masked store has to wait for it */
+            UNROLL4 for (int r = 0; r < 4; r++, x += rows->x_stride, y += rows->y_stride) {
+                VEC minus = V(set1)(s.minus[j + r]), rstd = V(set1)(s.rstd[j + r]), shift = V(set1)(s.shift[j + r]);
+#define APPLY(v, at, n) \
+    N(transform)(N(fetch)(x + (at) * SIZE, n, NULL), minus, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred)
+                if (!full) part[r] = APPLY(0, 0, tail);
+                UNROLL4 for (int v = 0; v < full; v++) {
+                    VEC t = APPLY(v, v * LANES, LANES);
+                    prefetch(x + v * LANES * SIZE + ahead);
+                    prefetch(y + v * LANES * SIZE + y_ahead);
+                    if (v == full - 1 && tail) part[0] = APPLY(full, end, LANES);
+                    E(store)((ELEMENT *)y + v * LANES, t);
+                }
+                if (full && tail) E(store)((ELEMENT *)y + end, part[0]);
+#undef APPLY
+            }
+            for (int r = 0; r < 4 && !full; r++) E(store_n)((ELEMENT *)(y - (4 - r) * rows->y_stride), part[r], tail);
+        }
+    }
+}
+
+/* Does what rows it can in this way; returns how many. */
+static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
+#define SHORT_ROWS(full)                        \
+    case full:                                  \
+        if (centred)                            \
+            N(short_rows)(task, rows, full, 1); \
+        else                                    \
+            N(short_rows)(task, rows, full, 0); \
+        break;
+    switch (task->length / LANES) {
+        SHORT_ROWS(0)
+        SHORT_ROWS(1)
+        SHORT_ROWS(2)
+        SHORT_ROWS(3)
+        SHORT_ROWS(4)
+    default: return 0;
+    }
+#undef SHORT_ROWS
+    return rows->count - rows->count % LANES;
+}
+
+INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
+    ptrdiff_t row = task->length * SIZE, group = row <= GROUPED_ROW / 2 ? 8 : row <= GROUPED_ROW ? 4 : 1;
+    N(plan) plan = N(plan_of)(task);
+    N(scales) s;
+    int fetch = row <= FETCHED_ROW && N(array_size)(task) > FETCHED, stream = N(is_streamed)(task);
+    for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
+        fastln_rows some = *rows; /* a group of them */
+        some.x += i * rows->x_stride;
+        some.y += i * rows->y_stride;
+        some.count = rows->count - i < group ? rows->count - i : group;
+        int n = (int)some.count;
+        int fine = N(row_moments)(plan, some.x, some.x_stride, n, centred, 0, NULL, &s);
+        N(give_stats)(task, rows, i, n, &s);
+        if (!fine) {
+            N(apply_mixed)(task, rows, i, n, &s, centred);
+            continue;
+        }
+        /* Past the last row there may be no memory, and to find that out costs more than a miss. */
+        int more = i + 2 * group <= rows->count;
+        ptrdiff_t ahead = more && fetch ? group * rows->x_stride : 0, y_ahead = more || row > FETCHED_ROW ? Y_AHEAD : 0;
+        if (stream)
+            N(stream_rows)(task, &some, 0, task->length, &s, centred, ahead);
+        else
+            N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead);
+    }
+}
