@@ -423,7 +423,8 @@ def test_axes_that_are_apart(fmt, isa):
 @every_format
 def test_images_whose_channels_lie_side_by_side(fmt, isa):
     """Normalized over channels, height and width together: in memory the values of a row lie in another order."""
-    for images, channels, height, width in ((3, 5, 8, 9), (2, 70, 3, 11), (2, 64, 1, 20), (1, 100, 30, 41), (9, 65, 33, 7)):
+    shapes = [(3, 5, 8, 9), (2, 70, 3, 11), (2, 64, 1, 20), (1, 100, 30, 41), (9, 65, 33, 7)]
+    for images, channels, height, width in shapes:
         n = channels * height * width
         x = nasty_rows(fmt, n, images).reshape(images, channels, height, width)
         weight, bias = (np.linspace(a, 2, n).reshape(x.shape[1:]).astype(fmt.compute) for a in (-1, 0.5))
