@@ -9,7 +9,9 @@
  *   late load In a process that was forked before this library was loaded, somebody else may have used the same
  *             runtime before the fork. There is no way to ask, so such a process stays serial.
  *   crowding  One region at a time and never inside another: N callers with M threads each would make N x M.
- *   stalls    Indices are claimed one by one, so that a thread that starts late holds back no work. */
+ *   stalls    A thread that starts late, or not at all for a while, holds back no work, but the team's end waits for it. So a
+ *             sleeping team is woken up for large work only, or for many calls, and only if there is a free processor;
+ *             and what regions gain and lose is kept count of. */
 #include "fastln.h"
 
 #include <stdio.h>
@@ -23,6 +25,21 @@
 
 static fastln_atomic requested_threads;   /* by set_num_threads; 0: use the default */
 static fastln_atomic environment_threads; /* by the environment at import; 0: not set */
+
+/* When a team is worth it; measured. Values are those of an array, times are nanoseconds. */
+enum {
+    AWAKE_VALUES = 1 << 16,   /* while the team is awake */
+    ASLEEP_VALUES = 1 << 19,  /* when it has to be woken up */
+    AWAKE = 8000000,          /* since the last region: the threads spin for some 10 ms ... */
+    ASLEEP = 100000000,       /* ... and for sure no longer than this */
+    QUICK = 4,                /* a value: a call that follows another one so soon may be one of many, ... */
+    QUICK_CALLS = 32,         /* ... for which the team is worth waking up */
+    BUSY_CALLS = 50,        /* that stay serial when no processor was free */
+    MOST_CREDIT = 10000000,
+    MOST_DEBT = 500000,
+    WAITING = 10,       /* after it, serial calls take so many times what was lost; ... */
+    SERIAL_CALLS = 200, /* ... and are at least so many */
+};
 
 static int min_int(long long a, int b) { return a < b ? (int)a : b; }
 
@@ -61,6 +78,7 @@ static const char *read_environment(void) {
 #include <omp.h>
 
 #ifdef __linux__
+#include <unistd.h>
 #ifndef FASTLN_ROOT
 #define FASTLN_ROOT "" /* the tests look below another root, at a made-up /proc and /sys */
 #endif
@@ -84,6 +102,15 @@ static int was_forked(void) {
     read_text(FASTLN_ROOT "/proc/self", "stat", text);
     const char *rest = strrchr(text, ')'); /* "pid (name) state ...", and the name may hold anything */
     return rest && sscanf(rest, ") %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 && flags & 0x40;
+}
+
+/* Processors on which nothing runs but the calling thread, which is counted; a guess, made to be quick. */
+static int free_processors(void) {
+    char text[LINE];
+    int running = 1;
+    read_text(FASTLN_ROOT "/proc", "loadavg", text); /* "0.20 0.18 0.12 1/80 11206": running of all there are */
+    sscanf(text, "%*s %*s %*s %d/", &running);
+    return (int)sysconf(_SC_NPROCESSORS_ONLN) + 1 - running;
 }
 
 static int lists_cpu(const char *list) { /* "rw,cpu,cpuacct" does, "rw,cpuset" does not */
@@ -145,6 +172,7 @@ static int quota(void) {
 #else
 static int quota(void) { return INT_MAX; }
 static int was_forked(void) { return 0; }
+static int free_processors(void) { return INT_MAX; }
 #endif
 
 #define QUOTE_(x) #x
@@ -206,15 +234,88 @@ static int find_default(void) {
     return n;
 }
 
+/* Nanoseconds that regions have saved, less what they have cost. A team that the system does not run, because its
+ * processors are busy, makes the caller wait for milliseconds. Gains are remembered up to a limit. When they are used up,
+ * the next calls stay serial: so many that the waiting is a small part of them, and seldom. */
+static fastln_atomic balance;
+static fastln_atomic serial_calls; /* how many are left */
+static fastln_atomic last_end;     /* of a region, in nanoseconds */
+static fastln_atomic team;         /* its threads */
+static fastln_atomic last_call;    /* too small for a team that sleeps */
+static fastln_atomic quick_calls;  /* one soon after the other */
+
+static intptr_t nanoseconds(void) { return (intptr_t)(omp_get_wtime() * 1e9); }
+
+/* After a region that would have taken `alone` with one thread. */
+static void settle(intptr_t begin, intptr_t alone) {
+    intptr_t end = nanoseconds(), sum = fastln_load(&balance) + alone - (end - begin);
+    if (sum < -MOST_DEBT) {
+        intptr_t calls = -sum / (alone / WAITING + 1);
+        fastln_store(&serial_calls, calls > SERIAL_CALLS ? calls : SERIAL_CALLS);
+        sum = 0;
+    }
+    fastln_store(&balance, sum < MOST_CREDIT ? sum : MOST_CREDIT);
+    fastln_store(&last_end, end);
+}
+
+/* Whether a call for so many values follows others so soon that more will come. */
+static int is_one_of_many(ptrdiff_t values, intptr_t now) {
+    intptr_t since = now - fastln_exchange(&last_call, now);
+    if (since < values * QUICK) return fastln_fetch_add(&quick_calls, 1) >= QUICK_CALLS;
+    fastln_store(&quick_calls, 0);
+    return 0;
+}
+
+int fastln_worthwhile_threads(ptrdiff_t values) {
+    int threads = values < AWAKE_VALUES ? 1 : fastln_get_num_threads();
+    if (threads == 1 || fastln_load(&serial)) return 1;
+    intptr_t now = nanoseconds();
+    int many = is_one_of_many(values, now);
+    if (fastln_load(&serial_calls) > 0) {
+        fastln_fetch_add(&serial_calls, -1);
+        return 1;
+    }
+    if (now - fastln_load(&last_end) < AWAKE) return min_int(threads, (int)fastln_load(&team));
+    if (values < ASLEEP_VALUES && !many) return 1;
+    intptr_t spinning = now - fastln_load(&last_end) < ASLEEP ? fastln_load(&team) - 1 : 0;
+    threads = min_int(threads, free_processors() + spinning);
+    if (threads < 2) {
+        fastln_store(&serial_calls, BUSY_CALLS);
+        return 1;
+    }
+    fastln_store(&team, threads);
+    return threads;
+}
+
+/* A region of the one team. Each thread has indices of its own, the same in every call of the same size, so that its cache
+ * may still have what they stand for; when they are done it takes over those of others, late or slow. */
+static void run_region(ptrdiff_t count, int threads, fastln_work work, void *context) {
+    static fastln_atomic taken[MAX_THREADS];
+    /* The fastest turn tells how long one thread would take, but for the last, which may be a short one. */
+    fastln_atomic fastest = INTPTR_MAX;
+    intptr_t begin = nanoseconds();
+    for (int t = 0; t < threads; t++) fastln_store(&taken[t], t * count / threads);
+#pragma omp parallel num_threads(threads)
+    {
+        int thread = omp_get_thread_num();
+        intptr_t before = nanoseconds();
+        for (int k = 0; k < threads; k++) {
+            int owner = (thread + k) % threads;
+            for (ptrdiff_t i, end = (owner + 1) * count / threads; (i = fastln_fetch_add(&taken[owner], 1)) < end;) {
+                work(context, i, thread);
+                intptr_t now = nanoseconds();
+                if (i < count - 1 && now - before < fastln_load(&fastest)) fastln_store(&fastest, now - before);
+                before = now;
+            }
+        }
+    }
+    settle(begin, fastln_load(&fastest) * count);
+}
+
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context) {
     /* A region costs microseconds even with one thread, so the serial case goes around it, not through if(). */
     if (count > 1 && threads > 1 && !fastln_load(&serial) && !omp_in_parallel() && !fastln_exchange(&busy, 1)) {
-        fastln_atomic next = 0;
-        threads = min_int(min_int(count, threads), MAX_THREADS);
-#pragma omp parallel num_threads(threads)
-        {
-            for (ptrdiff_t i; (i = fastln_fetch_add(&next, 1)) < count;) work(context, i, omp_get_thread_num());
-        }
+        run_region(count, min_int(min_int(count, threads), MAX_THREADS), work, context);
         fastln_store(&busy, 0);
         return;
     }
@@ -224,6 +325,10 @@ void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *c
 #else /* without OpenMP */
 
 static int find_default(void) { return 1; }
+int fastln_worthwhile_threads(ptrdiff_t values) {
+    (void)values;
+    return 1;
+}
 const char *fastln_parallel_init(void) { return read_environment(); }
 const char *fastln_parallel_runtime(void) { return "none (built without OpenMP)"; }
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context) {

@@ -6,11 +6,7 @@
 #include "scattered.h"
 #include "walk.h"
 
-/* Values from which there is a second thread, and from which the GIL is released. A region takes microseconds while the
- * team is awake and milliseconds when it is not, so small work has none; where exactly it pays was not measured yet. */
-#define PARALLEL_VALUES (1 << 19)
-#define LONG_VALUES (1 << 18)
-
+#define LONG_VALUES (1 << 18) /* some 50 microseconds of work; for less the GIL is kept */
 #define SPLIT_ROW 8192 /* vectors; rows that are at least as long, and few, are shared by the threads */
 #define LINE_ROWS 16   /* chunks begin at multiples of this, so that columns of one cache line stay together */
 #define GROUP_ROWS 128 /* or of this, where there are many: whole groups of rows, whole tiles of columns */
@@ -49,7 +45,7 @@ static void do_chunk(void *context, ptrdiff_t i, int thread) {
 int fastln_run(const fastln_task *task) {
     const fastln_kernel *kernel = fastln_active_kernel(task->operation, task->dtype);
     ptrdiff_t total = count_rows(task), vectors = task->length * fastln_compute_size(task) / 64;
-    int threads = total * task->length < PARALLEL_VALUES ? 1 : fastln_get_num_threads();
+    int threads = fastln_worthwhile_threads(total * task->length);
     if (task->layout == FASTLN_SCATTERED) return fastln_run_scattered(task, kernel, total, threads);
     if (task->layout == FASTLN_ROWS && vectors >= SPLIT_ROW && threads > 1 && total < 4 * threads)
         if (fastln_run_pieces(task, kernel, total, threads) == 0) return 0;
