@@ -26,6 +26,7 @@ UNIX = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fvisibility=hidden",
+    "-g0",  # Python's own flags ask for debug symbols: nine tenths of the wheel
 ]
 UNIX_OWN = {
     "isa_avx2": ["-mavx2", "-mfma", "-mf16c"],
@@ -41,6 +42,8 @@ class build_kernels(build_ext):
     def build_extension(self, ext):
         if ext.name == "fastln._core":
             self.add_kernels(ext)
+        if self.compiler.compiler_type != "msvc":
+            ext.extra_compile_args.append("-g0")
         ext.sources = cythonize(ext, build_dir=self.build_temp, force=self.force)[0].sources
         super().build_extension(ext)
 

@@ -45,6 +45,7 @@ cdef extern from "fastln.h" nogil:
     const char *fastln_parallel_runtime()
     int fastln_get_num_threads()
     int fastln_set_num_threads(int n)
+    void fastln_parallel_careless(int on)
 
 cdef extern from *:
     """
@@ -662,15 +663,28 @@ cdef class _Norm:
         if PyArray_NDIM(given) == 0:
             raise ValueError(f"{name}: expected the shape of the normalized axes, got a number")
         wide = np.array(given, np.float64, order="C") + offset
-        narrow = wide.astype(np.float32)
+        with np.errstate(over="ignore"):  # it may be for float64 alone
+            narrow = wide.astype(np.float32)
         wide.flags.writeable = narrow.flags.writeable = False
         return narrow, wide
 
     cdef object apply(self, object x, object out):
         cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
         cdef bint wide = result_type(source, "x") == NPY_FLOAT64
-        return normalize(self.operation, source, self.weight64 if wide else self.weight32,
-                         self.bias64 if wide else self.bias32, self._eps, self._axis, out, False, True, NO_OFFSET)
+        try:
+            return normalize(self.operation, source, self.weight64 if wide else self.weight32,
+                             self.bias64 if wide else self.bias32, self._eps, self._axis, out, False, True, NO_OFFSET)
+        except ValueError:
+            self.check_shape(source)
+            raise
+
+    cdef int check_shape(self, ndarray x) except -1:
+        """It is x that does not fit, not the parameters."""
+        cdef object own = self.bias64 if self.weight64 is None else self.weight64
+        cdef uint64_t axes = as_axes(self._axis, PyArray_NDIM(x))
+        if own is not None and not has_shape_of(own, x, axes):
+            raise ValueError(f"x: expected normalized axes of shape {own.shape}, got {shape_of(x, axes)}") from None
+        return 0
 
     def __call__(self, x, out=None):
         return self.apply(x, out)
@@ -861,6 +875,11 @@ class num_threads:
 
     def __exit__(self, *exc_info):
         fastln_set_num_threads(self._before.pop())
+
+
+def _careless_threads(bint on):
+    """For tests: threads for all large work, whether or not they gain anything."""
+    fastln_parallel_careless(on)
 
 
 # --- Instruction sets, and what show_config tells ---------------------------------------------------------------------

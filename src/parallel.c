@@ -10,8 +10,8 @@
  *             runtime before the fork. There is no way to ask, so such a process stays serial.
  *   crowding  One region at a time and never inside another: N callers with M threads each would make N x M.
  *   stalls    A thread that starts late, or not at all for a while, holds back no work, but the team's end waits for it. So a
- *             sleeping team is woken up for large work only, or for many calls, and only if there is a free processor;
- *             and what regions gain and lose is kept count of. */
+ *             sleeping team is woken up for large work only, or for many calls if there is a free processor; and what
+ *             regions gain and lose is kept count of. */
 #include "fastln.h"
 
 #include <stdio.h>
@@ -28,13 +28,14 @@ static fastln_atomic environment_threads; /* by the environment at import; 0: no
 
 /* When a team is worth it; measured. Values are those of an array, times are nanoseconds. */
 enum {
-    AWAKE_VALUES = 1 << 16,   /* while the team is awake */
-    ASLEEP_VALUES = 1 << 19,  /* when it has to be woken up */
-    AWAKE = 8000000,          /* since the last region: the threads spin for some 10 ms ... */
-    ASLEEP = 100000000,       /* ... and for sure no longer than this */
-    QUICK = 4,                /* a value: a call that follows another one so soon may be one of many, ... */
-    QUICK_CALLS = 32,         /* ... for which the team is worth waking up */
-    BUSY_CALLS = 50,        /* that stay serial when no processor was free */
+    AWAKE_VALUES = 1 << 16,  /* while the team is awake */
+    ASLEEP_VALUES = 1 << 19, /* when it has to be woken up */
+    AWAKE = 8000000,         /* since the last region: the threads spin for some 10 ms ... */
+    ASLEEP = 100000000,      /* ... and for sure no longer than this */
+    QUICK = 4,               /* a value: a call that follows another one so soon may be one of many, ... */
+    QUICK_CALLS = 32,        /* ... for which the team is worth waking up */
+    BUSY_CALLS = 50,         /* that stay serial when no processor was free */
+    FIRST_CREDIT = 5000000,  /* for starting threads, and for one bad region */
     MOST_CREDIT = 10000000,
     MOST_DEBT = 500000,
     WAITING = 10,       /* after it, serial calls take so many times what was lost; ... */
@@ -185,6 +186,16 @@ static const char *const runtimes[] = {RUNTIME, RUNTIME ", serial: loaded in a f
 static fastln_atomic busy;            /* the gate: 1 while a region is under way */
 static fastln_atomic default_threads; /* 0: not known yet */
 
+/* Nanoseconds that regions have saved, less what they have cost. A team that the system does not run, because its
+ * processors are busy, makes the caller wait for milliseconds. Gains are remembered up to a limit. When they are used up,
+ * the next calls stay serial: so many that the waiting is a small part of them, and seldom. */
+static fastln_atomic balance = FIRST_CREDIT;
+static fastln_atomic serial_calls; /* how many are left */
+static fastln_atomic last_end;     /* of a region, in nanoseconds */
+static fastln_atomic last_call;    /* too small for a team that sleeps */
+static fastln_atomic quick_calls;  /* one soon after the other */
+static fastln_atomic careless;     /* for tests: threads for all large work, whatever it costs */
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 
@@ -193,13 +204,21 @@ static fastln_atomic default_threads; /* 0: not known yet */
 #if _OPENMP >= 201811 || (__GNUC__ >= 9 && !defined(__clang__))
 #pragma weak omp_pause_resource_all
 static int can_pause(void) { return omp_pause_resource_all != NULL; }
-static void before_fork(void) {
+static void pause_team(void) {
     if (can_pause()) omp_pause_resource_all(omp_pause_soft);
 }
 #else
 static int can_pause(void) { return 0; }
-static void before_fork(void) {}
+static void pause_team(void) {}
 #endif
+
+/* On either side there is no team then, nor any experience with one. */
+static void before_fork(void) {
+    pause_team();
+    fastln_store(&balance, FIRST_CREDIT);
+    fastln_store(&serial_calls, 0);
+    fastln_store(&last_end, 0);
+}
 
 static void in_child(void) {
     fastln_store(&busy, 0);            /* whoever held the gate was another thread */
@@ -234,16 +253,6 @@ static int find_default(void) {
     return n;
 }
 
-/* Nanoseconds that regions have saved, less what they have cost. A team that the system does not run, because its
- * processors are busy, makes the caller wait for milliseconds. Gains are remembered up to a limit. When they are used up,
- * the next calls stay serial: so many that the waiting is a small part of them, and seldom. */
-static fastln_atomic balance;
-static fastln_atomic serial_calls; /* how many are left */
-static fastln_atomic last_end;     /* of a region, in nanoseconds */
-static fastln_atomic team;         /* its threads */
-static fastln_atomic last_call;    /* too small for a team that sleeps */
-static fastln_atomic quick_calls;  /* one soon after the other */
-
 static intptr_t nanoseconds(void) { return (intptr_t)(omp_get_wtime() * 1e9); }
 
 /* After a region that would have taken `alone` with one thread. */
@@ -267,24 +276,21 @@ static int is_one_of_many(ptrdiff_t values, intptr_t now) {
 }
 
 int fastln_worthwhile_threads(ptrdiff_t values) {
-    int threads = values < AWAKE_VALUES ? 1 : fastln_get_num_threads();
+    int threads = values < AWAKE_VALUES ? 1 : fastln_get_num_threads(), large = values >= ASLEEP_VALUES;
     if (threads == 1 || fastln_load(&serial)) return 1;
-    intptr_t now = nanoseconds();
+    if (fastln_load(&careless)) return large ? threads : 1;
+    intptr_t now = nanoseconds(), since = now - fastln_load(&last_end);
     int many = is_one_of_many(values, now);
     if (fastln_load(&serial_calls) > 0) {
         fastln_fetch_add(&serial_calls, -1);
         return 1;
     }
-    if (now - fastln_load(&last_end) < AWAKE) return min_int(threads, (int)fastln_load(&team));
-    if (values < ASLEEP_VALUES && !many) return 1;
-    intptr_t spinning = now - fastln_load(&last_end) < ASLEEP ? fastln_load(&team) - 1 : 0;
-    threads = min_int(threads, free_processors() + spinning);
-    if (threads < 2) {
-        fastln_store(&serial_calls, BUSY_CALLS);
-        return 1;
-    }
-    fastln_store(&team, threads);
-    return threads;
+    if (large || since < AWAKE) return threads;
+    if (!many) return 1;
+    intptr_t spinning = since < ASLEEP ? threads - 1 : 0; /* which look as if they ran */
+    if (free_processors() + spinning >= threads) return threads;
+    fastln_store(&serial_calls, BUSY_CALLS);
+    return 1;
 }
 
 /* A region of the one team. Each thread has indices of its own, the same in every call of the same size, so that its cache
@@ -312,6 +318,8 @@ static void run_region(ptrdiff_t count, int threads, fastln_work work, void *con
     settle(begin, fastln_load(&fastest) * count);
 }
 
+void fastln_parallel_careless(int on) { fastln_store(&careless, on); }
+
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context) {
     /* A region costs microseconds even with one thread, so the serial case goes around it, not through if(). */
     if (count > 1 && threads > 1 && !fastln_load(&serial) && !omp_in_parallel() && !fastln_exchange(&busy, 1)) {
@@ -329,6 +337,7 @@ int fastln_worthwhile_threads(ptrdiff_t values) {
     (void)values;
     return 1;
 }
+void fastln_parallel_careless(int on) { (void)on; }
 const char *fastln_parallel_init(void) { return read_environment(); }
 const char *fastln_parallel_runtime(void) { return "none (built without OpenMP)"; }
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context) {

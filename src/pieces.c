@@ -18,10 +18,14 @@
 
 enum {
     CACHE_LINE = 64,
+    VECTOR = 64, /* bytes of the compute type */
     TOGETHER = 16,
     WINDOW_SIZE = FASTLN_WINDOW + TOGETHER * CACHE_LINE,
-    SHORT_LINE = 64, /* values; along shorter lines the kernel is not worth its call */
-    SHORT_ROW = 512, /* values; for shorter rows a piece is not worth it */
+    SHORT_LINE = 64,   /* values; along shorter lines the kernel is not worth its call */
+    SHORT_ROW = 512,   /* values; for shorter rows a piece is not worth it */
+    SHARED_ROW = 8192, /* vectors; shorter rows are not shared by the threads */
+    SMALLEST = 16,     /* vectors in a piece */
+    ENOUGH_ROWS = 8,   /* to copy the parameters for */
 };
 
 typedef struct plan {
@@ -31,8 +35,8 @@ typedef struct plan {
     ptrdiff_t lanes, vectors, tail; /* in a row: lanes of a vector, vectors, values after them */
     ptrdiff_t leaf, count;          /* vectors in a piece, pieces in a row */
     int dense_x, dense_y;
-    ptrdiff_t line;      /* values in a line, 0 if there are no lines */
-    fastln_task written; /* the task as `apply` gets it: lines are the last axis of a row, and fetched one ahead */
+    fastln_task written; /* the task as `apply` gets it: the axes of a row in the order of memory, if there are lines */
+    ptrdiff_t line;      /* values in a line, 0 if there are none */
     char *memory;        /* for each thread a window, and then its pieces */
     ptrdiff_t memory_size;
 } plan;
@@ -187,95 +191,134 @@ static void do_own_group(void *context, ptrdiff_t i, int thread) {
 
 /* How many of the rows, side by side in a run, lie in the same cache line. */
 static ptrdiff_t count_neighbours(const fastln_task *task) {
-    ptrdiff_t n = 1, last = task->ndim - 1, x = labs(task->x_strides[last]), y = labs(task->y_strides[last]);
+    ptrdiff_t n = 1, last = task->ndim - 1;
+    ptrdiff_t x = fastln_magnitude(task->x_strides[last]), y = fastln_magnitude(task->y_strides[last]);
     if (task->layout != FASTLN_SCATTERED) return 1;
     while (n < TOGETHER && n < task->shape[last] && (n * x < CACHE_LINE || n * y < CACHE_LINE)) n *= 2;
     return n;
 }
 
-/* How long the lines are in which values lie side by side, in x and in y, 0 if there are none; and the task for `apply`. */
-static ptrdiff_t find_lines(const fastln_task *task, fastln_task *written) {
-    ptrdiff_t size = fastln_item_size(task);
+/* Puts the axes of a row in the order in which x has them in memory, outermost first; `order` tells which was where.
+ * Returns whether any moved. */
+static int sort_axes(fastln_task *task, int *order) {
+    int moved = 0;
+    for (int axis = 0; axis < task->row_ndim; axis++) {
+        ptrdiff_t n = task->row_shape[axis], x = task->row_x_strides[axis], y = task->row_y_strides[axis];
+        int i = axis;
+        for (; i > 0 && fastln_magnitude(task->row_x_strides[i - 1]) < fastln_magnitude(x); i--, moved = 1) {
+            task->row_shape[i] = task->row_shape[i - 1];
+            task->row_x_strides[i] = task->row_x_strides[i - 1];
+            task->row_y_strides[i] = task->row_y_strides[i - 1];
+            order[i] = order[i - 1];
+        }
+        task->row_shape[i] = n, task->row_x_strides[i] = x, task->row_y_strides[i] = y, order[i] = axis;
+    }
+    return moved;
+}
+
+/* Makes one axis of the last ones that nest in x and in y. */
+static void merge_axes(fastln_task *task) {
+    for (int last = task->row_ndim - 1; last > 0; last--, task->row_ndim--) {
+        ptrdiff_t n = task->row_shape[last], x = task->row_x_strides[last], y = task->row_y_strides[last];
+        if (task->row_x_strides[last - 1] != n * x || task->row_y_strides[last - 1] != n * y) return;
+        task->row_shape[last - 1] *= n, task->row_x_strides[last - 1] = x, task->row_y_strides[last - 1] = y;
+    }
+}
+
+static int is_aligned(const fastln_task *task) {
     uintptr_t offsets = (uintptr_t)task->x | (uintptr_t)task->y;
-    int inner = -1, last = task->row_ndim - 1;
-    *written = *task;
-    written->x_step = written->y_step = 0;
-    if (task->layout != FASTLN_SCATTERED || last == 0 || fastln_dense_y(task)) return 0;
     for (int axis = 0; axis < task->ndim; axis++)
         offsets |= (uintptr_t)task->x_strides[axis] | (uintptr_t)task->y_strides[axis];
-    for (int axis = 0; axis <= last; axis++) {
+    for (int axis = 0; axis < task->row_ndim; axis++)
         offsets |= (uintptr_t)task->row_x_strides[axis] | (uintptr_t)task->row_y_strides[axis];
-        if (task->row_x_strides[axis] == size && task->row_y_strides[axis] == size) inner = axis;
-    }
-    if (inner < 0 || task->row_shape[inner] < SHORT_LINE || offsets % (uintptr_t)size) return 0;
-    for (int axis = inner; axis < last; axis++) {
-        written->row_shape[axis] = task->row_shape[axis + 1];
-        written->row_x_strides[axis] = task->row_x_strides[axis + 1];
-        written->row_y_strides[axis] = task->row_y_strides[axis + 1];
-    }
-    written->row_shape[last] = task->row_shape[inner];
-    written->row_x_strides[last] = written->row_y_strides[last] = size;
-    written->x_step = written->row_x_strides[last - 1];
-    written->y_step = written->row_y_strides[last - 1];
-    return task->row_shape[inner];
+    return offsets % (uintptr_t)fastln_item_size(task) == 0;
 }
 
-int fastln_prefers_pieces(const fastln_task *task) {
+/* How long the lines are along which values lie side by side in x and in y; 0 if there are none worth while. `written` is
+ * for `apply`; if its axes moved, so must the parameters, which takes enough rows. */
+static ptrdiff_t find_lines(const fastln_task *task, ptrdiff_t rows, fastln_task *written, int *order, int *moved) {
+    ptrdiff_t size = fastln_item_size(task);
+    *written = *task;
+    written->x_step = written->y_step = 0;
+    *moved = 0;
+    if (task->layout != FASTLN_SCATTERED || fastln_dense_y(task) || !is_aligned(task)) return 0;
+    *moved = sort_axes(written, order);
+    merge_axes(written);
+    int last = written->row_ndim - 1;
+    if (written->row_x_strides[last] == size && written->row_y_strides[last] == size &&
+        written->row_shape[last] >= SHORT_LINE && !(*moved && rows < ENOUGH_ROWS && (task->weight || task->bias))) {
+        if (last > 0)
+            written->x_step = written->row_x_strides[last - 1], written->y_step = written->row_y_strides[last - 1];
+        return written->row_shape[last];
+    }
+    *written = *task;
+    written->x_step = written->y_step = 0;
+    *moved = 0;
+    return 0;
+}
+
+int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows) {
     fastln_task written;
+    int order[FASTLN_MAX_AXES], moved;
     if (count_neighbours(task) * fastln_window_stride(task, task->length) > FASTLN_WINDOW) return 1;
-    return task->length >= SHORT_ROW && find_lines(task, &written) > 0;
+    return task->length >= SHORT_ROW && find_lines(task, rows, &written, order, &moved) > 0;
 }
 
-/* A weight or bias in the order of the lines, written to `to` if that is another one. The axis of the lines has values that
- * are `step` apart there. */
-static const void *reorder(const plan *p, const void *vector, ptrdiff_t step, void *to) {
-    ptrdiff_t size = fastln_compute_size(p->task), line = p->line;
-    if (!vector || step == 1) return vector;
-    fastln_axis axes[] = {{p->task->length / (line * step), line * step * size, line * step * size},
-                          {step, line * size, size},
-                          {line, size, step * size}};
-    fastln_copy(to, vector, axes, 3, size);
+/* A weight or bias with its axes in that order. */
+static const void *reorder(const fastln_task *task, const void *vector, const int *order, void *to) {
+    fastln_axis axes[FASTLN_MAX_AXES];
+    ptrdiff_t size = fastln_compute_size(task), from_step[FASTLN_MAX_AXES], from_next = size, to_next = size;
+    if (!vector) return NULL;
+    for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
+        from_step[axis] = from_next;
+        from_next *= task->row_shape[axis];
+    }
+    for (int i = task->row_ndim - 1; i >= 0; i--) {
+        axes[i] = (fastln_axis){task->row_shape[order[i]], to_next, from_step[order[i]]};
+        to_next *= task->row_shape[order[i]];
+    }
+    fastln_copy(to, vector, axes, task->row_ndim, size);
     return to;
 }
 
-static ptrdiff_t step_of_lines(const fastln_task *task) {
-    ptrdiff_t step = 1, size = fastln_item_size(task);
-    for (int axis = task->row_ndim - 1; task->row_x_strides[axis] != size || task->row_y_strides[axis] != size; axis--)
-        step *= task->row_shape[axis];
-    return step;
+static void run_groups(plan *p, int threads) {
+    ptrdiff_t groups = (p->rows + p->together - 1) / p->together;
+    if (threads > 1 && (groups >= 4 * threads || p->vectors < SHARED_ROW)) {
+        fastln_parallel_for(groups, threads, do_own_group, p);
+        return;
+    }
+    fastln_walk walk;
+    fastln_walk_from(&walk, p->task, 0);
+    for (ptrdiff_t done = 0; done < p->rows;) {
+        fastln_rows some = fastln_walk_on(&walk, p->together);
+        do_group(p, some, 0, threads);
+        done += some.count;
+    }
 }
 
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
     plan p = {.task = task, .kernel = kernel, .rows = rows, .together = count_neighbours(task)};
-    ptrdiff_t vector_size = task->length * fastln_compute_size(task);
-    p.lanes = CACHE_LINE / fastln_compute_size(task);
+    int order[FASTLN_MAX_AXES], moved;
+    p.lanes = VECTOR / fastln_compute_size(task);
     p.vectors = task->length / p.lanes;
     p.tail = task->length % p.lanes;
-    p.leaf = FASTLN_WINDOW / CACHE_LINE / p.together;
-    p.count = (p.vectors + p.leaf) / p.leaf;
+    p.leaf = FASTLN_WINDOW / VECTOR / p.together;
+    while (p.vectors >= SHARED_ROW && p.leaf > SMALLEST && p.vectors < 4 * threads * p.leaf) p.leaf /= 2;
+    p.count = (task->length + p.leaf * p.lanes - 1) / (p.leaf * p.lanes);
     p.dense_x = fastln_dense_x(task);
     p.dense_y = fastln_dense_y(task);
-    p.line = find_lines(task, &p.written);
+    p.line = find_lines(task, rows, &p.written, order, &moved);
     p.memory_size = WINDOW_SIZE + p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
-    ptrdiff_t step = p.line ? step_of_lines(task) : 1, ordered = step > 1 ? 2 * vector_size : 0;
-    void *memory = malloc((size_t)(threads * p.memory_size + ordered + CACHE_LINE));
+    ptrdiff_t vector_size = task->length * fastln_compute_size(task);
+    void *memory = malloc((size_t)(threads * p.memory_size + (moved ? 2 * vector_size : 0) + CACHE_LINE));
     if (!memory) return -1;
     p.memory = fastln_line_after(memory);
-    char *vectors = p.memory + threads * p.memory_size;
-    p.written.weight = reorder(&p, task->weight, step, vectors);
-    p.written.bias = reorder(&p, task->bias, step, vectors + vector_size);
-    ptrdiff_t groups = (rows + p.together - 1) / p.together;
-    if (threads > 1 && groups >= 4 * threads) {
-        fastln_parallel_for(groups, threads, do_own_group, &p);
-    } else {
-        fastln_walk walk;
-        fastln_walk_from(&walk, task, 0);
-        for (ptrdiff_t done = 0; done < rows;) {
-            fastln_rows some = fastln_walk_on(&walk, p.together);
-            do_group(&p, some, 0, threads);
-            done += some.count;
-        }
+    if (moved) {
+        char *vectors = p.memory + threads * p.memory_size;
+        p.written.weight = reorder(task, task->weight, order, vectors);
+        p.written.bias = reorder(task, task->bias, order, vectors + vector_size);
     }
+    run_groups(&p, threads);
     free(memory);
     return 0;
 }

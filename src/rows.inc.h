@@ -85,9 +85,11 @@ INLINE ptrdiff_t N(array_size)(const fastln_task *task) {
     for (int axis = 0; axis < task->ndim; axis++) size *= task->shape[axis];
     return size;
 }
-/* In place x has the cache lines already; and of a short row too many are shared with its neighbours. */
+/* In place x has the cache lines already, scattered rows go through a window, and of a short row too many are shared with
+ * its neighbours. */
 INLINE int N(is_streamed)(const fastln_task *task) {
-    return task->x != task->y && task->length * SIZE >= STREAMED_ROW && N(array_size)(task) >= STREAMED;
+    return task->layout == FASTLN_ROWS && task->x != task->y && task->length * SIZE >= STREAMED_ROW &&
+           N(array_size)(task) >= STREAMED;
 }
 
 static NOINLINE double N(do_largest)(const char *x, ptrdiff_t count) {

@@ -1,4 +1,4 @@
-/* scattered.h: rows that no kernel can read, copied to where one can. */
+/* scattered.h: rows that a kernel cannot read, or cannot write, where they are. */
 #ifndef FASTLN_SCATTERED_H
 #define FASTLN_SCATTERED_H
 

@@ -6,10 +6,10 @@
  *   list    less than a few cache lines: their distances are worked out once, for all places where the same comes again. */
 #include "strided.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "compiler.h"
+#include "walk.h"
 
 enum {
     STREAMS = 8, /* lines of a tile that are read side by side */
@@ -157,7 +157,8 @@ static void sort_axes(copy *c, const fastln_axis *axes, int ndim) {
     for (int k = 0; k < ndim; k++) {
         int i = c->ndim;
         if (axes[k].n == 1) continue;
-        for (; i > 0 && labs(c->axes[i - 1].to) < labs(axes[k].to); i--) c->axes[i] = c->axes[i - 1];
+        for (; i > 0 && fastln_magnitude(c->axes[i - 1].to) < fastln_magnitude(axes[k].to); i--)
+            c->axes[i] = c->axes[i - 1];
         c->axes[i] = axes[k];
         c->ndim++;
     }
@@ -171,8 +172,9 @@ static void sort_axes(copy *c, const fastln_axis *axes, int ndim) {
 
 /* Two or four small values that lie side by side on both sides are one large one. */
 static void widen(copy *c) {
+    if (c->ndim == 0) return;
     fastln_axis *inner = c->axes + c->ndim - 1;
-    if (c->ndim == 0 || inner->to != c->size || inner->from != c->size) return;
+    if (inner->to != c->size || inner->from != c->size) return;
     ptrdiff_t bytes = inner->n * c->size;
     if (bytes == 4 || bytes == 8 || bytes == 16) c->size = bytes, c->ndim--;
 }
@@ -184,7 +186,7 @@ void fastln_copy(char *to, const char *from, const fastln_axis *axes, int ndim, 
     widen(&c);
     int last = c.ndim - 1, read = last, first = c.ndim;
     for (int i = last; i >= 0; i--)
-        if (labs(c.axes[i].from) < labs(c.axes[read].from)) read = i;
+        if (fastln_magnitude(c.axes[i].from) < fastln_magnitude(c.axes[read].from)) read = i;
     int dense = last >= 0 && c.axes[last].to == c.size && c.axes[last].from == c.size;
     ptrdiff_t inner = last < 0 ? 1 : c.axes[last].n * (read == last ? 1 : c.axes[read].n);
     ptrdiff_t count = 1;

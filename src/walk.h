@@ -10,6 +10,7 @@ typedef struct fastln_walk {
     ptrdiff_t index[FASTLN_MAX_AXES];
 } fastln_walk;
 
+static inline ptrdiff_t fastln_magnitude(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 static inline ptrdiff_t fastln_least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 ptrdiff_t fastln_item_size(const fastln_task *task);    /* of x and y */
 ptrdiff_t fastln_compute_size(const fastln_task *task); /* of everything else */

@@ -24,6 +24,8 @@ import isas  # noqa: E402
 if Path(fastln.__file__).resolve().parent == ROOT / "fastln":
     raise RuntimeError(f"the tests are for an installed fastln, not for the source folder {ROOT / 'fastln'}")
 
+fastln._core._careless_threads(True)  # a busy machine shall not make the tests of threads mean less
+
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")

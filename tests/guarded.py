@@ -1,7 +1,7 @@
 """Arrays with an unreadable page right behind, or right before, them: one value too far is a crash. Not a test itself:
 test_guard_pages.py runs it in a process of its own.
 
-    python guarded.py INSTRUCTION_SET FORMAT rows|columns
+    python guarded.py INSTRUCTION_SET FORMAT rows|columns|apart|backwards
 """
 
 import ctypes
@@ -42,17 +42,23 @@ class Guarded:
     def read_write(self):
         self.protect(self.address + mmap.PAGESIZE, self.size, mmap.PROT_READ | mmap.PROT_WRITE)
 
-    def array(self, shape, dtype, at_end, gap=0):
-        """At the very end of the memory or at its very beginning; `gap` values between the rows."""
-        step = (shape[-1] + gap) * dtype.itemsize
-        nbytes = shape[0] * step - gap * dtype.itemsize if len(shape) == 2 else step
+    def array(self, shape, dtype, at_end, gap=0, step=1):
+        """At the very end of the memory or at its very beginning; `gap` values between the rows; `step` values from one
+        value of a row to the next."""
+        apart = abs(step)
+        row = (shape[-1] * apart + gap) * dtype.itemsize
+        nbytes = (shape[0] - 1) * row + ((shape[-1] - 1) * apart + 1) * dtype.itemsize if len(shape) == 2 else row
         piece = self.bytes[self.size - nbytes :] if at_end else self.bytes[:nbytes]
-        return np.ndarray(shape, dtype, piece, strides=(step, dtype.itemsize)[-len(shape) :])
+        array = np.ndarray(shape, dtype, piece, strides=(row, apart * dtype.itemsize)[-len(shape) :])
+        return array[..., ::-1] if step < 0 else array
+
+
+STEPS = {"rows": 1, "apart": 2, "backwards": -1}  # rows are (rows, n), columns are (n, columns)
 
 
 def cases(fmt, layout):
     """Shapes (rows, n) or (n, columns)."""
-    if layout == "rows":
+    if layout in STEPS:
         for n in [*vectors.SHORT, *vectors.around_blocks(fmt, (1, 2, 3)), 5003]:
             for rows in (1, 3, 4, 5) if n < 1000 else (2,):
                 yield rows, n
@@ -67,15 +73,15 @@ def cases(fmt, layout):
 
 
 def check(shape, fmt, layout, at_end, gap, memory):
-    n, axis = (shape[1], 1) if layout == "rows" else (shape[0], 0)
+    n, axis = (shape[1], 1) if layout in STEPS else (shape[0], 0)
     families = vectors.rows(fmt, n, 7)
     values = families[np.arange(shape[1 - axis]) % 7]
     values = values if axis == 1 else np.ascontiguousarray(values.T)
     for name in ("weight", "bias"):
         memory[name].read_write()
     memory["x"].read_write()
-    x = memory["x"].array(shape, fmt.dtype, at_end, gap)
-    out = memory["out"].array(shape, fmt.dtype, at_end, gap)
+    x = memory["x"].array(shape, fmt.dtype, at_end, gap, STEPS.get(layout, 1))
+    out = memory["out"].array(shape, fmt.dtype, at_end, gap, STEPS.get(layout, 1))
     weight = memory["weight"].array((n,), fmt.compute, at_end)
     bias = memory["bias"].array((n,), fmt.compute, at_end)
     x[...] = values
@@ -91,7 +97,7 @@ def check(shape, fmt, layout, at_end, gap, memory):
         memory["out"].bytes[:] = 0xA5
         call()
         assert out.tobytes() == result.tobytes(), "another result between guard pages"
-        out.view(f"u{out.itemsize}")[...] = int.from_bytes(b"\xa5" * out.itemsize)
+        out[...] = np.frombuffer(b"\xa5" * out.itemsize, out.dtype)
         assert (memory["out"].bytes == 0xA5).all(), "written outside of out"
 
 
@@ -102,7 +108,7 @@ def main(isa, name, layout):
     count = 0
     with isas.using(isa):
         for shape in cases(fmt, layout):
-            size = 300_000 if shape[0] * shape[1] < 30_000 else 2_000_000
+            size = 600_000 if shape[0] * shape[1] < 30_000 else 4_000_000
             if size not in memory:
                 memory[size] = {name: Guarded(size) for name in ("x", "out", "weight", "bias")}
             for at_end in (True, False):

@@ -153,7 +153,11 @@ def test_pickle(rng, protocol):
             ValueError,
             "weight_offset: expected a finite number, got inf",
         ),
-        (lambda: fastln.LayerNorm([1.0])([1.0, 2.0]), ValueError, r"weight: expected shape \(2,\), got \(1,\)"),
+        (
+            lambda: fastln.LayerNorm([1.0])([1.0, 2.0]),
+            ValueError,
+            r"x: expected normalized axes of shape \(1,\), got \(2,\)",
+        ),
         (lambda: fastln.LayerNorm()(), TypeError, "argument"),
         (lambda: fastln.LayerNorm()([1.0], None, 3), TypeError, "argument"),
         (lambda: fastln.LayerNorm()([1.0], y=3), TypeError, "argument"),
@@ -183,3 +187,19 @@ def test_calls_leave_no_references(rng):
 
 def test_the_readme_shows_them():
     assert "fastln.LayerNorm" in (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_x_is_what_does_not_fit():
+    norm = fastln.LayerNorm(np.ones(768), np.ones(768))
+    with pytest.raises(ValueError, match=r"x: expected normalized axes of shape \(768,\), got \(5,\)"):
+        norm(np.ones((2, 5), np.float32))
+    with pytest.raises(ValueError, match=r"x: expected normalized axes of shape \(3,\), got \(4,\)"):
+        fastln.LayerNorm(bias=[1.0, 2.0, 3.0])(np.ones((2, 4)))
+    with pytest.raises(ValueError, match="out: expected shape"):
+        norm(np.ones((2, 768)), out=np.ones((3, 768)))
+
+
+def test_a_weight_beyond_float32():
+    """It is for float64; nobody is warned of what is not used."""
+    x = np.array([[1.0, 3.0]])
+    assert fastln.LayerNorm([1e300, 1.0], eps=0.0)(x).tolist() == [[-1e300, 1.0]]

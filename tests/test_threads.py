@@ -185,6 +185,16 @@ def test_forked(stat, expected, quota_program, tmp_path):
     assert output([quota_program], cwd=tmp_path) == f"0 {expected}"
 
 
+@needs_openmp
+@needs_linux
+@pytest.mark.parametrize("running", [1, 2, 1000])
+def test_when_threads_are_used(running, tmp_path):
+    program = compile_c(tmp_path / "policy", HERE / "c" / "policy.c", flags=["-fopenmp"])
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "loadavg").write_text(f"0.20 0.18 0.12 {running}/1080 11206\n")
+    output([program, running], cwd=tmp_path)
+
+
 # --- The setting -----------------------------------------------------------------------------------------------------
 
 

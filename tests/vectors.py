@@ -292,14 +292,15 @@ EPS = [1e-5, 1e-12, 0.0]
 # ----------------------------------------------------------------------------------------------------------------------
 # Files for the C driver (tests/c/driver.c), one per format. For each case: a header, then x, weight and bias.
 #
-#   7 int64   operation, dtype, layout (all in the order of src/fastln.h), rows, length, affine, subtract_mean
+#   8 int64   operation, dtype (in the order of src/fastln.h), layout, rows, length, affine, subtract_mean, inner
 #   1 double  eps                                                                              (little-endian)
 #
-# layout: in that of rows x is (rows, length), in the others (length, rows). affine: 1 if there is a weight, plus 2 if
-# there is a bias; both have `length` values of the compute type. The driver answers with y, of x's shape and dtype,
-# case after case.
+# layout: how x lies in memory, as (rows, length) or, in columns and scattered, as (length, rows); reversed has the
+# values of a row backwards, permuted has them as (length / inner, inner) where the row has (inner, length / inner).
+# affine: 1 if there is a weight, plus 2 if there is a bias; both have `length` values of the compute type. The driver
+# answers with y, of x's layout and dtype, case after case.
 
-LAYOUTS = ["rows", "columns", "scattered"]
+LAYOUTS = ["rows", "columns", "scattered", "reversed", "permuted"]
 
 
 @dataclass(frozen=True)
@@ -313,11 +314,24 @@ class Case:
     subtract_mean: bool
 
     @property
-    def x(self):
+    def rows(self):
         x = rows(self.fmt, self.length, 3 + self.length % 7 if self.length < 3000 else 2)
         if self.length > 1:
             x[1, self.length // 2] = np.nan if self.length % 2 else np.inf
-        return x if self.layout == "rows" else np.ascontiguousarray(x.T)
+        return x
+
+    def arrange(self, a):
+        """As such rows lie in memory."""
+        if self.layout == "reversed":
+            a = a[:, ::-1]
+        elif self.layout == "permuted":
+            a = a.reshape(len(a), self.inner, -1).transpose(0, 2, 1)
+        return np.ascontiguousarray(a.T if self.layout in ("columns", "scattered") else a)
+
+    @property
+    def inner(self):
+        """The largest divisor of the length that leaves something for the other axis."""
+        return next(self.length // n for n in [*range(2, 200), self.length] if self.length % n == 0)
 
     @property
     def weight(self):
@@ -328,26 +342,29 @@ class Case:
         return parameters(self.fmt, self.length)[1] if self.affine[1] else None
 
     def pack(self):
-        x = self.x
+        x = self.rows
         header = struct.pack(
-            "<7qd",
+            "<8qd",
             OPERATIONS.index(self.operation),
             FORMATS.index(self.fmt),
             LAYOUTS.index(self.layout),
-            x.shape[0 if self.layout == "rows" else 1],
+            len(x),
             self.length,
             self.affine[0] + 2 * self.affine[1],
             self.subtract_mean,
+            self.inner,
             self.eps,
         )
-        return b"".join([header, x.tobytes(), *(p.tobytes() for p in (self.weight, self.bias) if p is not None)])
+        return b"".join(
+            [header, self.arrange(x).tobytes(), *(p.tobytes() for p in (self.weight, self.bias) if p is not None)]
+        )
 
 
 def cases(fmt):
     """The cases of a format; every combination of options comes up at many lengths."""
-    lengths = [*SHORT, *around_blocks(fmt, (1, 2, 3)), 5000, 5003, 200_003]
+    lengths = [*SHORT, *around_blocks(fmt, (1, 2, 3)), 768, 5000, 5003, 200_003, 200_200]
     for i, length in enumerate(lengths):
-        layouts = ["rows"] + ["columns"] * (length < 10_000) + ["scattered"] * (i % 4 == 0 or length >= 5000)
+        layouts = ["rows"] + ["columns"] * (length < 10_000) + LAYOUTS[2:] * (i % 4 == 0 or length >= 5000)
         for layout in layouts:
             for j, (form, used) in enumerate(AFFINE.items()):
                 eps = EPS[(i + j) % 3]

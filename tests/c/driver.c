@@ -23,10 +23,37 @@ static void *read_bytes(size_t size) {
 static const size_t item_sizes[FASTLN_DTYPES] = {
     [FASTLN_f32] = sizeof(float), [FASTLN_f64] = sizeof(double), [FASTLN_f16] = 2, [FASTLN_bf16] = 2};
 
-/* Operation, dtype, layout, rows, length, affine bits, subtract_mean; then eps; then the
+/* The layouts of a case: those of a task, the last of them in three ways. */
+enum { ROWS, COLUMNS, SCATTERED, REVERSED, PERMUTED };
+
+/* Says where the values of x are, and those of y, which lies like it. Returns where the first one is, in bytes. */
+static ptrdiff_t lay_out(fastln_task *task, int layout, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t inner,
+                         ptrdiff_t item) {
+    int by_row = layout == ROWS || layout >= REVERSED;
+    ptrdiff_t step = layout == REVERSED ? -item : by_row ? item : rows * item;
+    task->layout = layout < SCATTERED ? (fastln_layout)layout : FASTLN_SCATTERED;
+    task->length = length;
+    task->ndim = 1;
+    task->shape[0] = rows;
+    task->x_strides[0] = by_row ? length * item : item;
+    task->row_ndim = 1;
+    task->row_shape[0] = length;
+    task->x_step = task->row_x_strides[0] = step;
+    if (layout == PERMUTED) { /* (inner, the rest) where memory has (the rest, inner) */
+        task->row_ndim = 2;
+        task->row_shape[0] = inner, task->row_shape[1] = length / inner;
+        task->row_x_strides[0] = item, task->row_x_strides[1] = inner * item;
+    }
+    task->y_step = task->x_step;
+    memcpy(task->y_strides, task->x_strides, sizeof task->x_strides);
+    memcpy(task->row_y_strides, task->row_x_strides, sizeof task->row_x_strides);
+    return layout == REVERSED ? (length - 1) * item : 0;
+}
+
+/* Operation, dtype, layout, rows, length, affine bits, subtract_mean, inner; then eps; then the
  * values of x, weight and bias. */
 static int do_case(void) {
-    int64_t head[7];
+    int64_t head[8];
     double eps;
     size_t got = fread(head, 1, sizeof head, stdin);
     if (got == 0) return 0;
@@ -35,23 +62,15 @@ static int do_case(void) {
     size_t rows = (size_t)head[3], length = (size_t)head[4];
     fastln_task task = {.operation = (fastln_operation)head[0],
                         .dtype = (fastln_dtype)head[1],
-                        .layout = (fastln_layout)head[2],
                         .subtract_mean = (int)head[6],
-                        .eps = eps,
-                        .length = (ptrdiff_t)length,
-                        .ndim = 1};
-    ptrdiff_t step = (ptrdiff_t)(task.layout == FASTLN_ROWS ? item : rows * item);
-    task.x_step = task.y_step = step;
-    task.shape[0] = (ptrdiff_t)rows;
-    task.x_strides[0] = task.y_strides[0] = (ptrdiff_t)(task.layout == FASTLN_ROWS ? length * item : item);
-    task.row_ndim = 1;
-    task.row_shape[0] = (ptrdiff_t)length;
-    task.row_x_strides[0] = task.row_y_strides[0] = step;
-    void *x = read_bytes(rows * length * item), *y = malloc(rows * length * item + 1);
+                        .eps = eps};
+    ptrdiff_t first =
+        lay_out(&task, (int)head[2], (ptrdiff_t)rows, (ptrdiff_t)length, (ptrdiff_t)head[7], (ptrdiff_t)item);
+    char *x = read_bytes(rows * length * item), *y = malloc(rows * length * item + 1);
     void *weight = head[5] & 1 ? read_bytes(length * real) : NULL,
          *bias = head[5] & 2 ? read_bytes(length * real) : NULL;
     if (!y) fail("out of memory");
-    task.x = x, task.y = y, task.weight = weight, task.bias = bias;
+    task.x = x + first, task.y = y + first, task.weight = weight, task.bias = bias;
     if (fastln_run(&task) != 0) fail("out of memory");
     if (fwrite(y, item, rows * length, stdout) != rows * length) fail("cannot write");
     free(x), free(y), free(weight), free(bias);
