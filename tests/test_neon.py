@@ -56,7 +56,7 @@ def bits(a):
 @pytest.mark.parametrize("isa_of_driver", ["neon", "scalar"])
 @pytest.mark.parametrize("fmt", vectors.FORMATS, ids=str)
 def test_same_bits(fmt, isa_of_driver, driver):
-    cases = list(vectors.cases(fmt))
+    cases = list(vectors.cases(fmt))[:: 5 if isa_of_driver == "scalar" else 1]  # scalar code is tested here, too
     done = subprocess.run(
         [EMULATOR, driver, isa_of_driver],
         input=b"".join(case.pack() for case in cases),

@@ -364,7 +364,9 @@ def cases(fmt):
     """The cases of a format; every combination of options comes up at many lengths."""
     lengths = [*SHORT, *around_blocks(fmt, (1, 2, 3)), 768, 5000, 5003, 200_003, 200_200]
     for i, length in enumerate(lengths):
-        layouts = ["rows"] + ["columns"] * (length < 10_000) + LAYOUTS[2:] * (i % 4 == 0 or length >= 5000)
+        long = length >= 5000
+        layouts = ["rows"] + ["columns"] * (length < 10_000) + ["scattered"] * (i % 4 == 0 or long)
+        layouts += ["reversed", "permuted"] * (i % 8 == 0 or long)
         for layout in layouts:
             for j, (form, used) in enumerate(AFFINE.items()):
                 eps = EPS[(i + j) % 3]
