@@ -110,6 +110,12 @@ INLINE N(lanes) N(merge)(N(lanes) a, N(lanes) b, REAL part, REAL harmonic, int c
     return s;
 }
 
+/* The same after na vectors and nb. */
+INLINE N(lanes) N(merge_counts)(N(lanes) a, ptrdiff_t na, N(lanes) b, ptrdiff_t nb, int centred) {
+    double n = (double)(na + nb);
+    return N(merge)(a, b, (REAL)((double)nb / n), (REAL)((double)na * (double)nb / n), centred);
+}
+
 /* Adds leaf number i, counting from 0; all leaves have n vectors. */
 INLINE void N(tree_push)(N(tree) *tree, N(lanes) s, ptrdiff_t i, ptrdiff_t n, int centred) {
     REAL harmonic = (REAL)n / 2;
@@ -126,8 +132,7 @@ INLINE N(lanes)
         leaves &= leaves - 1;
     }
     for (; tree->depth > 0; leaves &= leaves - 1) {
-        double na = (double)((leaves & -leaves) * n), nb = (double)rest_n;
-        rest = N(merge)(tree->left[--tree->depth], rest, (REAL)(nb / (na + nb)), (REAL)(na * nb / (na + nb)), centred);
+        rest = N(merge_counts)(tree->left[--tree->depth], (leaves & -leaves) * n, rest, rest_n, centred);
         rest_n += (leaves & -leaves) * n;
     }
     return rest;
@@ -165,9 +170,29 @@ static NOINLINE N(lanes)
     return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
+/* The same for less than four blocks, the usual case, without a tree in memory. */
+INLINE N(lanes) N(few)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
+    ptrdiff_t blocks = count / BLOCK, size = BLOCK * step;
+    int rest_n = (int)(count % BLOCK);
+    const char *end = x + blocks * size;
+    N(lanes) a = N(block)(x, step, BLOCK, LANES, centred, NULL);
+    if (blocks >= 2)
+        a = N(merge)(a, N(block)(x + size, step, BLOCK, LANES, centred, NULL), (REAL)0.5, (REAL)(BLOCK / 2), centred);
+    if (blocks == 3) {
+        N(lanes) b = N(block)(x + 2 * size, step, BLOCK, LANES, centred, NULL);
+        if (rest_n) b = N(merge_counts)(b, BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred);
+        return N(merge_counts)(a, 2 * BLOCK, b, BLOCK + rest_n, centred);
+    }
+    return rest_n ? N(merge_counts)(a, blocks * BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred) : a;
+}
+static NOINLINE N(lanes) N(few_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
+    return centred ? N(few)(x, step, count, 1) : N(few)(x, step, count, 0);
+}
+
 /* The statistics of count >= 1 vectors. */
 INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
     if (count <= BLOCK) return N(block_of)(x, step, (int)count, lanes, centred, scale);
+    if (count < 4 * BLOCK && lanes == LANES && !scale) return N(few_blocks)(x, step, count, centred);
     return N(all_blocks)(x, step, count, lanes, centred, scale);
 }
 

@@ -44,5 +44,5 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
         N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else
         N(apply_rows)(task, &row, first, count, &s, centred, task->layout == FASTLN_ROWS ? 0 : task->x_step,
-                      task->layout == FASTLN_ROWS ? Y_AHEAD : task->y_step);
+                      task->layout == FASTLN_ROWS ? Y_AHEAD : task->y_step, FROM_MEMORY);
 }

@@ -10,12 +10,12 @@ INLINE VEC N(apply)(const char *x, const REAL *weight, const REAL *bias, ptrdiff
     return N(transform)(N(fetch)(x + i * SIZE, n, scale), minus, rstd, shift, w, b, affine, centred);
 }
 
-/* `count` values of one row, of which weight and bias begin at `first`. While they are written, what lies `ahead` bytes
- * further on is fetched: the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which would not be
- * there when its turn comes. */
+/* `count` values of one row, of which weight and bias begin at `first`. FROM_MEMORY: while they are written, what lies
+ * `ahead` bytes further on is fetched, the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which
+ * would not be there when its turn comes. */
 INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t first, ptrdiff_t count,
                          const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
-                         ptrdiff_t y_ahead, int stream) {
+                         ptrdiff_t y_ahead, int form) {
     VEC minus = V(set1)(s->minus[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]);
     const REAL *weight = affine & WEIGHT ? (const REAL *)task->weight + first : NULL;
     const REAL *bias = affine & BIAS ? (const REAL *)task->bias + first : NULL;
@@ -30,9 +30,12 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
         E(store)(out + head, next);
         i = head + LANES;
     }
+    if (form == IN_CACHE) {
+        UNROLL4 for (; i + 2 * LANES <= count; i += LANES) E(store)(out + i, APPLY(i, LANES));
+    }
     for (; i + 2 * LANES <= count; i += LANES) {
         prefetch(x + i * SIZE + ahead);
-        if (stream) {
+        if (form == PAST_CACHES) {
             E(stream)(out + i, APPLY(i, LANES));
         } else {
             prefetch(y + i * SIZE + y_ahead);
@@ -52,14 +55,14 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
 
 /* The same for a few rows, on the hot path. */
 INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
-                          const N(scales) *s, int centred, ptrdiff_t ahead, ptrdiff_t y_ahead) {
+                          const N(scales) *s, int centred, ptrdiff_t ahead, ptrdiff_t y_ahead, int form) {
     const char *x = rows->x;
     char *y = rows->y;
     int n = (int)rows->count;
 #define APPLY_ROWS(affine)                                                                                        \
     for (int j = 0; j < n; j++)                                                                                   \
     N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, first, count, s, j, affine, centred, NULL, \
-                 ahead, y_ahead, 0)
+                 ahead, y_ahead, form)
     switch (N(affine)(task)) {
     case 0: APPLY_ROWS(0); break;
     case WEIGHT: APPLY_ROWS(WEIGHT); break;
@@ -75,7 +78,7 @@ static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *
                                     const N(scales) *s, int centred, ptrdiff_t ahead) {
     for (int j = 0; j < rows->count; j++)
         N(apply_row)(task, rows->x + j * rows->x_stride, rows->y + j * rows->y_stride, first, count, s, j,
-                     N(affine)(task), centred, NULL, ahead, 0, 1);
+                     N(affine)(task), centred, NULL, ahead, 0, PAST_CACHES);
     stream_fence();
 }
 
@@ -107,7 +110,7 @@ static NOINLINE void N(apply_cold)(const fastln_task *task, const fastln_scale *
                                    ptrdiff_t first, ptrdiff_t count, const N(scales) *s, int centred) {
     VEC k = V(set1)((REAL)scale->k);
     if (scale->k == scale->k)
-        N(apply_row)(task, x, y, first, count, s, 0, N(affine)(task), centred, &k, 0, 0, 0);
+        N(apply_row)(task, x, y, first, count, s, 0, N(affine)(task), centred, &k, 0, 0, FROM_MEMORY);
     else
         N(write_nan)(y, SIZE, count);
 }
@@ -132,7 +135,7 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
         const char *x = rows->x + (first + j) * rows->x_stride;
         char *y = rows->y + (first + j) * rows->y_stride;
         if (N(is_fine)(s, j))
-            N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0, 0);
+            N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0, FROM_MEMORY);
         else
             N(cold_row)(task, rows, first + j, centred);
     }
@@ -211,7 +214,8 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
     ptrdiff_t row = task->length * SIZE, group = row <= GROUPED_ROW / 2 ? 8 : row <= GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
-    int fetch = row <= FETCHED_ROW && N(array_size)(task) > FETCHED, stream = N(is_streamed)(task);
+    ptrdiff_t size = N(array_size)(task);
+    int fetch = row <= FETCHED_ROW && size > FETCHED, stream = N(is_streamed)(task), near = size <= NEAR;
     for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
         fastln_rows some = *rows; /* a group of them */
         some.x += i * rows->x_stride;
@@ -229,7 +233,9 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
         ptrdiff_t ahead = more && fetch ? group * rows->x_stride : 0, y_ahead = more || row > FETCHED_ROW ? Y_AHEAD : 0;
         if (stream)
             N(stream_rows)(task, &some, 0, task->length, &s, centred, ahead);
+        else if (near)
+            N(apply_rows)(task, &some, 0, task->length, &s, centred, 0, 0, IN_CACHE);
         else
-            N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead);
+            N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead, FROM_MEMORY);
     }
 }
