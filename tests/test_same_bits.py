@@ -363,8 +363,8 @@ def test_what_is_written_past_the_caches(fmt):
 
 
 def test_a_row_of_128_mib_among_threads():
-    """Its last piece is hardly more than a vector, at an address that is not aligned."""
-    n = 512 * 65536 + 20
+    """Its last piece is hardly more than two vectors, at an address that is not aligned."""
+    n = 512 * 65536 + 40
     x = np.tile(nasty_rows(FORMATS[0], 1024, 3)[:1], n // 1024 + 1)[:, :n]
     out = np.empty(n + 16, np.float32)
     for name in set(isas.supported()) - {"scalar"}:
