@@ -13,7 +13,6 @@
 #include <stdlib.h>
 
 #include "scattered.h"
-#include "strided.h"
 #include "walk.h"
 
 enum {
@@ -25,7 +24,7 @@ enum {
     SHORT_ROW = 512,   /* values; for shorter rows a piece is not worth it */
     SHARED_ROW = 8192, /* vectors; shorter rows are not shared by the threads */
     SMALLEST = 16,     /* vectors in a piece */
-    ENOUGH_ROWS = 8,   /* to copy the parameters for */
+    ENOUGH_ROWS = 8,   /* to put all of weight and bias in their order for */
 };
 
 typedef struct plan {
@@ -37,6 +36,8 @@ typedef struct plan {
     int dense_x, dense_y;
     fastln_task written; /* the task as `apply` gets it: the axes of a row in the order of memory, if there are lines */
     ptrdiff_t line;      /* values in a line, 0 if there are none */
+    fastln_task vector;  /* a weight or bias as rows of a task, to be gathered in the order of `written` */
+    int by_piece;        /* which is done for each piece, into the window */
     char *memory;        /* for each thread a window, and then its pieces */
     ptrdiff_t memory_size;
 } plan;
@@ -93,9 +94,16 @@ static void find_largest(void *context, ptrdiff_t i, int thread) {
         if (!g->known[r]) g->pieces[r * p->count + i].lanes[0] = p->kernel->largest(part.x + r * part.x_stride, count);
 }
 
+/* Values [first, first + count) of a weight or bias in the order of `written`. */
+static const void *reorder(const plan *p, const void *vector, ptrdiff_t first, ptrdiff_t count, char *to) {
+    fastln_runs runs = {.first = {.x = vector, .count = 1}, .count = 1};
+    if (vector) fastln_gather(&p->vector, &runs, first, count, to, 0);
+    return vector ? to : NULL;
+}
+
 /* The values between two places of a row, in its order in memory. */
-static void write_lines(const group *g, ptrdiff_t first, ptrdiff_t end) {
-    const fastln_task *task = &g->plan->written;
+static void write_lines(const group *g, const fastln_task *task, ptrdiff_t vector_first, ptrdiff_t first,
+                        ptrdiff_t end) {
     ptrdiff_t line = g->plan->line;
     while (first < end) {
         ptrdiff_t n = fastln_least(line - first % line, end - first), left = first, x = 0, y = 0;
@@ -107,7 +115,7 @@ static void write_lines(const group *g, ptrdiff_t first, ptrdiff_t end) {
         }
         for (ptrdiff_t r = 0; r < g->rows.count; r++)
             g->plan->kernel->apply(task, g->scales + r, g->rows.x + r * g->rows.x_stride + x,
-                                   g->rows.y + r * g->rows.y_stride + y, first, n);
+                                   g->rows.y + r * g->rows.y_stride + y, first - vector_first, n);
         first += n;
     }
 }
@@ -116,8 +124,16 @@ static void write_piece(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
     ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = fastln_least(piece, p->task->length - first);
+    if (p->by_piece) {
+        fastln_task task = p->written;
+        char *window = window_of(g, thread);
+        task.weight = reorder(p, p->task->weight, first, count, window);
+        task.bias = reorder(p, p->task->bias, first, count, window + FASTLN_WINDOW / 2);
+        write_lines(g, &task, first, first, first + count);
+        return;
+    }
     if (p->line) {
-        write_lines(g, first, first + count);
+        write_lines(g, &p->written, 0, first, first + count);
         return;
     }
     fastln_rows part = read_part(g, first, count, thread);
@@ -235,8 +251,8 @@ static int is_aligned(const fastln_task *task) {
 }
 
 /* How long the lines are along which values lie side by side in x and in y; 0 if there are none worth while. `written` is
- * for `apply`; if its axes moved, so must the parameters, which takes enough rows. */
-static ptrdiff_t find_lines(const fastln_task *task, ptrdiff_t rows, fastln_task *written, int *order, int *moved) {
+ * for `apply`; if its axes moved, so must weight and bias. */
+static ptrdiff_t find_lines(const fastln_task *task, fastln_task *written, int *order, int *moved) {
     ptrdiff_t size = fastln_item_size(task);
     *written = *task;
     written->x_step = written->y_step = 0;
@@ -246,9 +262,9 @@ static ptrdiff_t find_lines(const fastln_task *task, ptrdiff_t rows, fastln_task
     merge_axes(written);
     int last = written->row_ndim - 1;
     if (written->row_x_strides[last] == size && written->row_y_strides[last] == size &&
-        written->row_shape[last] >= SHORT_LINE && !(*moved && rows < ENOUGH_ROWS && (task->weight || task->bias))) {
-        if (last > 0)
-            written->x_step = written->row_x_strides[last - 1], written->y_step = written->row_y_strides[last - 1];
+        written->row_shape[last] >= SHORT_LINE) {
+        if (last > 0) written->x_step = written->row_x_strides[last - 1];
+        if (last > 0) written->y_step = written->row_y_strides[last - 1];
         return written->row_shape[last];
     }
     *written = *task;
@@ -257,28 +273,26 @@ static ptrdiff_t find_lines(const fastln_task *task, ptrdiff_t rows, fastln_task
     return 0;
 }
 
-int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows) {
+int fastln_prefers_pieces(const fastln_task *task) {
     fastln_task written;
     int order[FASTLN_MAX_AXES], moved;
     if (count_neighbours(task) * fastln_window_stride(task, task->length) > FASTLN_WINDOW) return 1;
-    return task->length >= SHORT_ROW && find_lines(task, rows, &written, order, &moved) > 0;
+    return task->length >= SHORT_ROW && find_lines(task, &written, order, &moved) > 0;
 }
 
-/* A weight or bias with its axes in that order. */
-static const void *reorder(const fastln_task *task, const void *vector, const int *order, void *to) {
-    fastln_axis axes[FASTLN_MAX_AXES];
-    ptrdiff_t size = fastln_compute_size(task), from_step[FASTLN_MAX_AXES], from_next = size, to_next = size;
-    if (!vector) return NULL;
+/* weight and bias, their axes in that order, as x of a task. */
+static fastln_task vector_task(const fastln_task *task, const int *order) {
+    fastln_task vector = {.dtype = task->dtype == FASTLN_f64 ? FASTLN_f64 : FASTLN_f32, .row_ndim = task->row_ndim};
+    ptrdiff_t strides[FASTLN_MAX_AXES], next = fastln_compute_size(task);
     for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
-        from_step[axis] = from_next;
-        from_next *= task->row_shape[axis];
+        strides[axis] = next;
+        next *= task->row_shape[axis];
     }
-    for (int i = task->row_ndim - 1; i >= 0; i--) {
-        axes[i] = (fastln_axis){task->row_shape[order[i]], to_next, from_step[order[i]]};
-        to_next *= task->row_shape[order[i]];
+    for (int i = 0; i < task->row_ndim; i++) {
+        vector.row_shape[i] = task->row_shape[order[i]];
+        vector.row_x_strides[i] = strides[order[i]];
     }
-    fastln_copy(to, vector, axes, task->row_ndim, size);
-    return to;
+    return vector;
 }
 
 static void run_groups(plan *p, int threads) {
@@ -298,25 +312,29 @@ static void run_groups(plan *p, int threads) {
 
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
     plan p = {.task = task, .kernel = kernel, .rows = rows, .together = count_neighbours(task)};
+    ptrdiff_t vector_size = task->length * fastln_compute_size(task);
     int order[FASTLN_MAX_AXES], moved;
+    p.dense_x = fastln_dense_x(task);
+    p.dense_y = fastln_dense_y(task);
+    p.line = find_lines(task, &p.written, order, &moved);
+    int reordered = moved && (task->weight || task->bias);
+    p.by_piece = reordered && rows < ENOUGH_ROWS;
     p.lanes = VECTOR / fastln_compute_size(task);
     p.vectors = task->length / p.lanes;
     p.tail = task->length % p.lanes;
-    p.leaf = FASTLN_WINDOW / VECTOR / p.together;
+    p.leaf = FASTLN_WINDOW / VECTOR / p.together / (p.by_piece ? 2 : 1);
     while (p.vectors >= SHARED_ROW && p.leaf > SMALLEST && p.vectors < 4 * threads * p.leaf) p.leaf /= 2;
     p.count = (task->length + p.leaf * p.lanes - 1) / (p.leaf * p.lanes);
-    p.dense_x = fastln_dense_x(task);
-    p.dense_y = fastln_dense_y(task);
-    p.line = find_lines(task, rows, &p.written, order, &moved);
     p.memory_size = WINDOW_SIZE + p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
-    ptrdiff_t vector_size = task->length * fastln_compute_size(task);
-    void *memory = malloc((size_t)(threads * p.memory_size + (moved ? 2 * vector_size : 0) + CACHE_LINE));
+    ptrdiff_t vectors_size = reordered && !p.by_piece ? 2 * vector_size : 0;
+    void *memory = malloc((size_t)(threads * p.memory_size + vectors_size + CACHE_LINE));
     if (!memory) return -1;
     p.memory = fastln_line_after(memory);
-    if (moved) {
+    if (reordered) p.vector = vector_task(task, order);
+    if (vectors_size) {
         char *vectors = p.memory + threads * p.memory_size;
-        p.written.weight = reorder(task, task->weight, order, vectors);
-        p.written.bias = reorder(task, task->bias, order, vectors + vector_size);
+        p.written.weight = reorder(&p, task->weight, 0, task->length, vectors);
+        p.written.bias = reorder(&p, task->bias, 0, task->length, vectors + vector_size);
     }
     run_groups(&p, threads);
     free(memory);

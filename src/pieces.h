@@ -7,7 +7,7 @@
 #define FASTLN_WINDOW (1 << 18) /* bytes; what is worked on at once stays in L2 */
 
 /* Whether they are better for scattered rows than a window of whole ones. */
-int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows);
+int fastln_prefers_pieces(const fastln_task *task);
 
 /* All `rows` rows of a task, none shorter than a vector, in the layout of rows or scattered. Returns -1, and does nothing,
  * if there is no memory. */

@@ -121,7 +121,7 @@ static void do_window(void *context, ptrdiff_t i, int thread) {
 
 int fastln_run_scattered(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
     ptrdiff_t row = fastln_window_stride(task, task->length);
-    if (fastln_prefers_pieces(task, rows)) return fastln_run_pieces(task, kernel, rows, threads);
+    if (fastln_prefers_pieces(task)) return fastln_run_pieces(task, kernel, rows, threads);
     job j = {.task = task,
              .kernel = kernel,
              .dense_x = fastln_dense_x(task),
