@@ -6,7 +6,8 @@
  *   write     needs no order, so it goes along lines of values that lie side by side in x and y, if there are any,
  *             whichever axis they are of. Or else through the window, and from there to y.
  *
- * Scattered rows that lie in the same cache lines go together, up to 16 of them, and share the window. */
+ * Scattered rows that lie near each other go together, up to 16 of them, and share the window: memory is then read and
+ * written in its order. */
 #include "pieces.h"
 
 #include <stdint.h>
@@ -17,7 +18,8 @@
 
 enum {
     CACHE_LINE = 64,
-    VECTOR = 64, /* bytes of the compute type */
+    VECTOR = 64,   /* bytes of the compute type */
+    NEARBY = 4096, /* bytes */
     TOGETHER = 16,
     WINDOW_SIZE = FASTLN_WINDOW + TOGETHER * CACHE_LINE,
     SHORT_LINE = 64,   /* values; along shorter lines the kernel is not worth its call */
@@ -33,6 +35,7 @@ typedef struct plan {
     ptrdiff_t rows, together;       /* in all, and worked on at once */
     ptrdiff_t lanes, vectors, tail; /* in a row: lanes of a vector, vectors, values after them */
     ptrdiff_t leaf, count;          /* vectors in a piece, pieces in a row */
+    ptrdiff_t part, parts;          /* values written at a time, and how often that is */
     int dense_x, dense_y;
     fastln_task written; /* the task as `apply` gets it: the axes of a row in the order of memory, if there are lines */
     ptrdiff_t line;      /* values in a line, 0 if there are none */
@@ -120,10 +123,10 @@ static void write_lines(const group *g, const fastln_task *task, ptrdiff_t vecto
     }
 }
 
-static void write_piece(void *context, ptrdiff_t i, int thread) {
+static void write_part(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
-    ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = fastln_least(piece, p->task->length - first);
+    ptrdiff_t first = i * p->part, count = fastln_least(p->part, p->task->length - first);
     if (p->by_piece) {
         fastln_task task = p->written;
         char *window = window_of(g, thread);
@@ -189,7 +192,7 @@ static void do_group(const plan *p, fastln_rows rows, int thread, int threads) {
         g.scales[r] = (fastln_scale){.cold = 0, .k = 1};
     }
     if (!measure(&g)) measure_cold(&g);
-    fastln_parallel_for(p->count, threads, write_piece, &g);
+    fastln_parallel_for(p->parts, threads, write_part, &g);
 }
 
 /* Group number i, for a thread of its own. */
@@ -205,12 +208,12 @@ static void do_own_group(void *context, ptrdiff_t i, int thread) {
     }
 }
 
-/* How many of the rows, side by side in a run, lie in the same cache line. */
+/* How many of the rows, side by side in a run, lie near each other. */
 static ptrdiff_t count_neighbours(const fastln_task *task) {
     ptrdiff_t n = 1, last = task->ndim - 1;
     ptrdiff_t x = fastln_magnitude(task->x_strides[last]), y = fastln_magnitude(task->y_strides[last]);
     if (task->layout != FASTLN_SCATTERED) return 1;
-    while (n < TOGETHER && n < task->shape[last] && (n * x < CACHE_LINE || n * y < CACHE_LINE)) n *= 2;
+    while (n < TOGETHER && n < task->shape[last] && (n * x < NEARBY || n * y < NEARBY)) n *= 2;
     return n;
 }
 
@@ -258,19 +261,16 @@ static ptrdiff_t find_lines(const fastln_task *task, fastln_task *written, int *
     written->x_step = written->y_step = 0;
     *moved = 0;
     if (task->layout != FASTLN_SCATTERED || fastln_dense_y(task) || !is_aligned(task)) return 0;
-    *moved = sort_axes(written, order);
-    merge_axes(written);
-    int last = written->row_ndim - 1;
-    if (written->row_x_strides[last] == size && written->row_y_strides[last] == size &&
-        written->row_shape[last] >= SHORT_LINE) {
-        if (last > 0) written->x_step = written->row_x_strides[last - 1];
-        if (last > 0) written->y_step = written->row_y_strides[last - 1];
-        return written->row_shape[last];
-    }
-    *written = *task;
-    written->x_step = written->y_step = 0;
-    *moved = 0;
-    return 0;
+    fastln_task sorted = *written;
+    int any = sort_axes(&sorted, order);
+    merge_axes(&sorted);
+    int last = sorted.row_ndim - 1;
+    if (sorted.row_x_strides[last] != size || sorted.row_y_strides[last] != size || sorted.row_shape[last] < SHORT_LINE)
+        return 0;
+    if (last > 0) sorted.x_step = sorted.row_x_strides[last - 1], sorted.y_step = sorted.row_y_strides[last - 1];
+    *written = sorted;
+    *moved = any;
+    return sorted.row_shape[last];
 }
 
 int fastln_prefers_pieces(const fastln_task *task) {
@@ -278,6 +278,12 @@ int fastln_prefers_pieces(const fastln_task *task) {
     int order[FASTLN_MAX_AXES], moved;
     if (count_neighbours(task) * fastln_window_stride(task, task->length) > FASTLN_WINDOW) return 1;
     return task->length >= SHORT_ROW && find_lines(task, &written, order, &moved) > 0;
+}
+
+/* At most `most` values: as many lines of the last axis as fill cache lines of the one before, if there is room for them. */
+static ptrdiff_t whole_lines(const fastln_task *task, ptrdiff_t most) {
+    ptrdiff_t lines = CACHE_LINE / fastln_item_size(task) * task->row_shape[task->row_ndim - 1];
+    return task->layout == FASTLN_SCATTERED && lines <= most ? most / lines * lines : most;
 }
 
 /* weight and bias, their axes in that order, as x of a task. */
@@ -325,6 +331,8 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
     p.leaf = FASTLN_WINDOW / VECTOR / p.together / (p.by_piece ? 2 : 1);
     while (p.vectors >= SHARED_ROW && p.leaf > SMALLEST && p.vectors < 4 * threads * p.leaf) p.leaf /= 2;
     p.count = (task->length + p.leaf * p.lanes - 1) / (p.leaf * p.lanes);
+    p.part = whole_lines(task, p.leaf * p.lanes);
+    p.parts = (task->length + p.part - 1) / p.part;
     p.memory_size = WINDOW_SIZE + p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
     ptrdiff_t vectors_size = reordered && !p.by_piece ? 2 * vector_size : 0;
     void *memory = malloc((size_t)(threads * p.memory_size + vectors_size + CACHE_LINE));

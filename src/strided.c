@@ -12,9 +12,10 @@
 #include "walk.h"
 
 enum {
-    STREAMS = 8, /* lines of a tile that are read side by side */
-    TURN = 64,   /* values of a tile in the direction of reading */
-    SHORT = 64,  /* values; fewer are not worth a loop of their own */
+    CACHE_LINE = 64,
+    TURN = 32,     /* values of a cell in the direction of reading */
+    FAR = 1 << 18, /* bytes; a tile that reads from a wider range does not find it in cache */
+    SHORT = 64,    /* values; fewer are not worth a loop of their own */
     LIST = 256,
 };
 
@@ -42,16 +43,43 @@ FORCED_INLINE void copy_long_line(char *restrict to, const char *restrict from, 
         copy_line(to, from, line.n, line.to, line.from, (size_t)size);
 }
 
-/* Written along a, read along b. */
-FORCED_INLINE void copy_tile(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size) {
-    for (ptrdiff_t begin = 0; begin < b.n; begin += TURN) {
-        ptrdiff_t end = begin + TURN < b.n ? begin + TURN : b.n, i = 0;
-        for (; i + STREAMS <= a.n; i += STREAMS)
-            for (ptrdiff_t j = begin; j < end; j++)
-                copy_line(to + i * a.to + j * b.to, from + i * a.from + j * b.from, STREAMS, a.to, a.from, size);
-        for (ptrdiff_t j = begin; j < end; j++)
-            copy_line(to + i * a.to + j * b.to, from + i * a.from + j * b.from, a.n - i, a.to, a.from, size);
+/* A cell of a tile: `width` values along a, in which it is written, by `n` along b, in which it is read. The lines that the
+ * next cell will write are fetched meanwhile, as a processor waits for few of those; and those it will read, if `far`. */
+FORCED_INLINE void copy_cell(char *to, const char *from, fastln_axis a, fastln_axis b, ptrdiff_t width, ptrdiff_t n,
+                             char *next_to, const char *next_from, size_t size, int far) {
+    ptrdiff_t lines = TURN * (ptrdiff_t)size / CACHE_LINE; /* that are read of each place along a */
+    for (ptrdiff_t j = 0; j < n; j++) {
+        PREFETCH_TO_WRITE(next_to + j * b.to + CACHE_LINE - 1); /* what lies before came with the last cell */
+        if (far) PREFETCH_TO_READ(next_from + j / lines * a.from + j % lines * CACHE_LINE);
+        copy_line(to + j * b.to, from + j * b.from, width, a.to, a.from, size);
     }
+}
+
+FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size, int far) {
+    ptrdiff_t width = CACHE_LINE / (ptrdiff_t)size;
+    for (ptrdiff_t j = 0; j < b.n; j += TURN) {
+        ptrdiff_t n = fastln_least(TURN, b.n - j);
+        for (ptrdiff_t i = 0; i < a.n; i += width) {
+            char *here = to + i * a.to + j * b.to;
+            const char *there = from + i * a.from + j * b.from;
+            int more = i + width < a.n;
+            char *next_to = more ? here + width * a.to : to + (j + TURN) * b.to;
+            const char *next_from = more ? there + width * a.from : from + (j + TURN) * b.from;
+            if (i + width <= a.n)
+                copy_cell(here, there, a, b, width, n, next_to, next_from, size, far);
+            else
+                copy_cell(here, there, a, b, a.n - i, n, next_to, next_from, size, far);
+        }
+    }
+}
+
+FORCED_INLINE void copy_tile(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size) {
+    if (a.n < CACHE_LINE / (ptrdiff_t)size)
+        for (ptrdiff_t j = 0; j < b.n; j++) copy_line(to + j * b.to, from + j * b.from, a.n, a.to, a.from, size);
+    else if (a.n * fastln_magnitude(a.from) > FAR)
+        copy_cells(to, from, a, b, size, 1);
+    else
+        copy_cells(to, from, a, b, size, 0);
 }
 
 /* A tile of which one side alternates, as in pairs or pixels, and the other does not. With constants compilers make
