@@ -282,8 +282,9 @@ int fastln_prefers_pieces(const fastln_task *task) {
 
 /* At most `most` values: as many lines of the last axis as fill cache lines of the one before, if there is room for them. */
 static ptrdiff_t whole_lines(const fastln_task *task, ptrdiff_t most) {
+    if (task->layout != FASTLN_SCATTERED) return most;
     ptrdiff_t lines = CACHE_LINE / fastln_item_size(task) * task->row_shape[task->row_ndim - 1];
-    return task->layout == FASTLN_SCATTERED && lines <= most ? most / lines * lines : most;
+    return lines <= most ? most / lines * lines : most;
 }
 
 /* weight and bias, their axes in that order, as x of a task. */
