@@ -329,17 +329,22 @@ cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy
     """Fills in the task's layout, and the order in memory of all axes."""
     cdef int[FASTLN_MAX_AXES] normalized, others, sorted_axes
     cdef int axis, i, dense, m = 0, n = 0
-    sort_axes(ndim, x_strides, axes, sorted_axes)
+    normalized[0] = 0  # at least one is, but compilers can't know
     for i in range(ndim):
         if axes >> i & 1:
             normalized[m] = i
             m += 1
+    task.row_ndim = merge_axes(m, normalized, shape, x_strides, y_strides,
+                               task.row_shape, task.row_x_strides, task.row_y_strides)
+    cdef int last = task.row_ndim - 1
+    # Rows go in the order of memory; of y's, if x's are whole wherever they are.
+    cdef bint whole = task.row_x_strides[last] == itemsize != task.row_y_strides[last]
+    sort_axes(ndim, y_strides if whole else x_strides, axes, sorted_axes)
+    for i in range(ndim):
         axis = sorted_axes[i]
         if not axes >> axis & 1:
             others[n] = axis
             n += 1
-    task.row_ndim = merge_axes(m, normalized, shape, x_strides, y_strides,
-                               task.row_shape, task.row_x_strides, task.row_y_strides)
     task.length = 1
     for i in range(task.row_ndim):
         task.length *= task.row_shape[i]
@@ -681,7 +686,11 @@ cdef class _Norm:
     cdef int check_shape(self, ndarray x) except -1:
         """It is x that does not fit, not the parameters."""
         cdef object own = self.bias64 if self.weight64 is None else self.weight64
-        cdef uint64_t axes = as_axes(self._axis, PyArray_NDIM(x))
+        cdef uint64_t axes
+        try:
+            axes = as_axes(self._axis, PyArray_NDIM(x))
+        except ValueError:  # and that is what is wrong
+            return 0
         if own is not None and not has_shape_of(own, x, axes):
             raise ValueError(f"x: expected normalized axes of shape {own.shape}, got {shape_of(x, axes)}") from None
         return 0

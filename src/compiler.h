@@ -7,14 +7,12 @@
 #define FORCED_INLINE static __forceinline
 #define NOINLINE __declspec(noinline)
 #define UNROLL4
-#define PREFETCH_TO_READ(p) ((void)0)
-#define PREFETCH_TO_WRITE(p) ((void)0)
+#define PREFETCH(p) ((void)0)
 #else
 #define FORCED_INLINE static inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
 #define UNROLL4 _Pragma("GCC unroll 4")
-#define PREFETCH_TO_READ(p) __builtin_prefetch(p)
-#define PREFETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
+#define PREFETCH(p) __builtin_prefetch(p)
 #endif
 
 #endif

@@ -20,11 +20,12 @@
 #define VEC V(vec)
 #define SIZE ((ptrdiff_t)sizeof(ELEMENT))
 
-enum { IN_CACHE, FROM_MEMORY, PAST_CACHES }; /* how y is written: as it is, with what comes next fetched, streamed */
+enum { IN_CACHE, FROM_MEMORY }; /* how y is written: as it is, or with what comes next fetched */
 
 enum {
     WEIGHT = 1,
     BIAS = 2,
+    CACHE_LINE = 64,
     SHORT_ROW = 4,     /* vectors; up to here a group of four rows stays in registers */
     TILE = 16,         /* vectors side by side in the columns layout: row by row, their lines are fetched together */
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
@@ -32,8 +33,10 @@ enum {
     NEAR = 3 << 18,    /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
     FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
     STREAMED = 1 << 27,  /* bytes; larger arrays are written past the caches, if their rows are no shorter than */
-    STREAMED_ROW = 2048, /* bytes */
+    STREAMED_ROW = 4096, /* bytes */
+    STREAMED_PART = 16,  /* lines; a longer row is written in four parts side by side */
     FETCHED_ROW = 65536, /* bytes */
+    FETCHED_STREAMED_ROW = 1 << 18, /* bytes; as only x takes room */
     FETCHED_BLOCKS = 64, /* blocks of a row; in longer ones the next blocks are fetched while one is measured */
     GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
 };

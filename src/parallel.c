@@ -194,7 +194,7 @@ static fastln_atomic serial_calls; /* how many are left */
 static fastln_atomic last_end;     /* of a region, in nanoseconds */
 static fastln_atomic last_call;    /* too small for a team that sleeps */
 static fastln_atomic quick_calls;  /* one soon after the other */
-static fastln_atomic careless;     /* for tests: threads for all large work, whatever it costs */
+static fastln_atomic careless;     /* for tests: threads whenever they may be used, whatever they cost */
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -278,7 +278,7 @@ static int is_one_of_many(ptrdiff_t values, intptr_t now) {
 int fastln_worthwhile_threads(ptrdiff_t values) {
     int threads = values < AWAKE_VALUES ? 1 : fastln_get_num_threads(), large = values >= ASLEEP_VALUES;
     if (threads == 1 || fastln_load(&serial)) return 1;
-    if (fastln_load(&careless)) return large ? threads : 1;
+    if (fastln_load(&careless)) return threads;
     intptr_t now = nanoseconds(), since = now - fastln_load(&last_end);
     int many = is_one_of_many(values, now);
     if (fastln_load(&serial_calls) > 0) {

@@ -18,10 +18,8 @@
 
 enum {
     CACHE_LINE = 64,
-    VECTOR = 64,   /* bytes of the compute type */
-    NEARBY = 4096, /* bytes */
-    TOGETHER = 16,
-    WINDOW_SIZE = FASTLN_WINDOW + TOGETHER * CACHE_LINE,
+    VECTOR = 64, /* bytes of the compute type */
+    WINDOW_SIZE = FASTLN_WINDOW + FASTLN_TOGETHER * CACHE_LINE,
     SHORT_LINE = 64,   /* values; along shorter lines the kernel is not worth its call */
     SHORT_ROW = 512,   /* values; for shorter rows a piece is not worth it */
     SHARED_ROW = 8192, /* vectors; shorter rows are not shared by the threads */
@@ -48,11 +46,11 @@ typedef struct plan {
 typedef struct group { /* the rows at work on */
     const plan *plan;
     fastln_rows rows;
-    fastln_scale scales[TOGETHER];
-    int known[TOGETHER];  /* which have their scale; the others are measured */
-    fastln_piece *pieces; /* `count` for each row */
-    int thread, threads;  /* the thread whose memory is used, unless several share the rows */
-    int copied;           /* x is in y already */
+    fastln_scale scales[FASTLN_TOGETHER];
+    int known[FASTLN_TOGETHER]; /* which have their scale; the others are measured */
+    fastln_piece *pieces;       /* `count` for each row */
+    int thread, threads;        /* the thread whose memory is used, unless several share the rows */
+    int copied;                 /* x is in y already */
 } group;
 
 static char *window_of(const group *g, int thread) {
@@ -187,7 +185,7 @@ static void do_group(const plan *p, fastln_rows rows, int thread, int threads) {
     group g;
     g.plan = p, g.rows = rows, g.thread = thread, g.threads = threads, g.copied = 0;
     g.pieces = (fastln_piece *)(p->memory + thread * p->memory_size + WINDOW_SIZE);
-    for (int r = 0; r < TOGETHER; r++) {
+    for (int r = 0; r < FASTLN_TOGETHER; r++) {
         g.known[r] = 0;
         g.scales[r] = (fastln_scale){.cold = 0, .k = 1};
     }
@@ -206,15 +204,6 @@ static void do_own_group(void *context, ptrdiff_t i, int thread) {
         do_group(p, rows, thread, 1);
         begin += rows.count;
     }
-}
-
-/* How many of the rows, side by side in a run, lie near each other. */
-static ptrdiff_t count_neighbours(const fastln_task *task) {
-    ptrdiff_t n = 1, last = task->ndim - 1;
-    ptrdiff_t x = fastln_magnitude(task->x_strides[last]), y = fastln_magnitude(task->y_strides[last]);
-    if (task->layout != FASTLN_SCATTERED) return 1;
-    while (n < TOGETHER && n < task->shape[last] && (n * x < NEARBY || n * y < NEARBY)) n *= 2;
-    return n;
 }
 
 /* Puts the axes of a row in the order in which x has them in memory, outermost first; `order` tells which was where.
@@ -273,11 +262,18 @@ static ptrdiff_t find_lines(const fastln_task *task, fastln_task *written, int *
     return sorted.row_shape[last];
 }
 
-int fastln_prefers_pieces(const fastln_task *task) {
+/* Whether weight and bias are put in order for each piece of each row. */
+static int is_by_piece(const fastln_task *task, ptrdiff_t rows, int moved) {
+    return moved && (task->weight || task->bias) && rows < ENOUGH_ROWS;
+}
+
+int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) {
     fastln_task written;
     int order[FASTLN_MAX_AXES], moved;
-    if (count_neighbours(task) * fastln_window_stride(task, task->length) > FASTLN_WINDOW) return 1;
-    return task->length >= SHORT_ROW && find_lines(task, &written, order, &moved) > 0;
+    ptrdiff_t window = rows < threads ? FASTLN_WINDOW : FASTLN_LARGEST_WINDOW;
+    if (fastln_neighbours(task) * fastln_window_stride(task, task->length) > window) return 1;
+    if (task->length < SHORT_ROW || !find_lines(task, &written, order, &moved)) return 0;
+    return !is_by_piece(task, rows, moved);
 }
 
 /* At most `most` values: as many lines of the last axis as fill cache lines of the one before, if there is room for them. */
@@ -318,14 +314,14 @@ static void run_groups(plan *p, int threads) {
 }
 
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
-    plan p = {.task = task, .kernel = kernel, .rows = rows, .together = count_neighbours(task)};
+    plan p = {.task = task, .kernel = kernel, .rows = rows, .together = fastln_neighbours(task)};
     ptrdiff_t vector_size = task->length * fastln_compute_size(task);
     int order[FASTLN_MAX_AXES], moved;
     p.dense_x = fastln_dense_x(task);
     p.dense_y = fastln_dense_y(task);
     p.line = find_lines(task, &p.written, order, &moved);
     int reordered = moved && (task->weight || task->bias);
-    p.by_piece = reordered && rows < ENOUGH_ROWS;
+    p.by_piece = is_by_piece(task, rows, moved);
     p.lanes = VECTOR / fastln_compute_size(task);
     p.vectors = task->length / p.lanes;
     p.tail = task->length % p.lanes;

@@ -4,10 +4,11 @@
 
 #include "fastln.h"
 
-#define FASTLN_WINDOW (1 << 18) /* bytes; what is worked on at once stays in L2 */
+#define FASTLN_WINDOW (1 << 18)         /* bytes; what is worked on at once stays in L2 */
+#define FASTLN_LARGEST_WINDOW (1 << 20) /* so large only for rows that do not fit otherwise */
 
 /* Whether they are better for scattered rows than a window of whole ones. */
-int fastln_prefers_pieces(const fastln_task *task);
+int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads);
 
 /* All `rows` rows of a task, none shorter than a vector, in the layout of rows or scattered. Returns -1, and does nothing,
  * if there is no memory. */

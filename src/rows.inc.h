@@ -35,12 +35,8 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
     }
     for (; i + 2 * LANES <= count; i += LANES) {
         prefetch(x + i * SIZE + ahead);
-        if (form == PAST_CACHES) {
-            E(stream)(out + i, APPLY(i, LANES));
-        } else {
-            prefetch(y + i * SIZE + y_ahead);
-            E(store)(out + i, APPLY(i, LANES));
-        }
+        prefetch(y + i * SIZE + y_ahead);
+        E(store)(out + i, APPLY(i, LANES));
     }
     if (count >= LANES) {
         VEC last = APPLY(i, LANES), end = APPLY(count - LANES, LANES);
@@ -72,28 +68,7 @@ INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrd
 #undef APPLY_ROWS
 }
 
-/* The same past the caches, which so large a y would only sweep clean: memory is not read before it is written. At least
- * three vectors, or y would not be aligned. */
-static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
-                                    const N(scales) *s, int centred, ptrdiff_t ahead) {
-    for (int j = 0; j < rows->count; j++)
-        N(apply_row)(task, rows->x + j * rows->x_stride, rows->y + j * rows->y_stride, first, count, s, j,
-                     N(affine)(task), centred, NULL, ahead, 0, PAST_CACHES);
-    stream_fence();
-}
-
-/* Bytes of x, or of y. */
-INLINE ptrdiff_t N(array_size)(const fastln_task *task) {
-    ptrdiff_t size = task->length * SIZE;
-    for (int axis = 0; axis < task->ndim; axis++) size *= task->shape[axis];
-    return size;
-}
-/* In place x has the cache lines already, scattered rows go through a window, and of a short row too many are shared with
- * its neighbours. */
-INLINE int N(is_streamed)(const fastln_task *task) {
-    return task->layout == FASTLN_ROWS && task->x != task->y && task->length * SIZE >= STREAMED_ROW &&
-           N(array_size)(task) >= STREAMED;
-}
+#include "stream.inc.h"
 
 static NOINLINE double N(do_largest)(const char *x, ptrdiff_t count) {
     ptrdiff_t full = count / LANES, tail = count % LANES;
@@ -211,11 +186,13 @@ static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln
 }
 
 INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
-    ptrdiff_t row = task->length * SIZE, group = row <= GROUPED_ROW / 2 ? 8 : row <= GROUPED_ROW ? 4 : 1;
+    ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
+    int stream = N(is_streamed)(task), near = size <= NEAR;
+    int fetch = size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
+    ptrdiff_t group = row <= GROUPED_ROW / 2 ? 8 : row <= GROUPED_ROW ? 4 : 1;
+    if (stream) group = row <= GROUPED_ROW ? LANES : row <= 4 * GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task);
     N(scales) s;
-    ptrdiff_t size = N(array_size)(task);
-    int fetch = row <= FETCHED_ROW && size > FETCHED, stream = N(is_streamed)(task), near = size <= NEAR;
     for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
         fastln_rows some = *rows; /* a group of them */
         some.x += i * rows->x_stride;

@@ -8,6 +8,16 @@
 #include "pieces.h"
 #include "strided.h"
 
+enum { NEARBY = 4096 }; /* bytes */
+
+ptrdiff_t fastln_neighbours(const fastln_task *task) {
+    ptrdiff_t n = 1, last = task->ndim - 1;
+    ptrdiff_t x = fastln_magnitude(task->x_strides[last]), y = fastln_magnitude(task->y_strides[last]);
+    if (task->layout != FASTLN_SCATTERED) return 1;
+    while (n < FASTLN_TOGETHER && n < task->shape[last] && (n * x < NEARBY || n * y < NEARBY)) n *= 2;
+    return n;
+}
+
 ptrdiff_t fastln_window_stride(const fastln_task *task, ptrdiff_t count) {
     ptrdiff_t bytes = count * fastln_item_size(task);
     return bytes % 1024 == 0 ? bytes + 64 : bytes; /* or they would all fight for the same places in the cache */
@@ -121,13 +131,15 @@ static void do_window(void *context, ptrdiff_t i, int thread) {
 
 int fastln_run_scattered(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
     ptrdiff_t row = fastln_window_stride(task, task->length);
-    if (fastln_prefers_pieces(task)) return fastln_run_pieces(task, kernel, rows, threads);
+    if (fastln_prefers_pieces(task, rows, threads)) return fastln_run_pieces(task, kernel, rows, threads);
     job j = {.task = task,
              .kernel = kernel,
              .dense_x = fastln_dense_x(task),
              .dense_y = fastln_dense_y(task),
              .total = rows,
-             .at_once = fastln_least(FASTLN_WINDOW / row, rows)};
+             .at_once = FASTLN_WINDOW / row};
+    if (j.at_once < fastln_neighbours(task)) j.at_once = fastln_neighbours(task);
+    j.at_once = fastln_least(j.at_once, rows);
     if (threads > 1) j.at_once = fastln_least(j.at_once, (rows + threads - 1) / threads);
     j.size = (j.at_once * row + 63) / 64 * 64;
     void *memory = malloc((size_t)(threads * j.size + 64));

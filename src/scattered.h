@@ -14,6 +14,10 @@ void fastln_scatter(const fastln_task *task, const fastln_runs *runs, ptrdiff_t 
 ptrdiff_t fastln_window_stride(const fastln_task *task,
                                ptrdiff_t count); /* a good distance for rows of `count` values */
 
+/* How many of the rows, side by side in a run, lie so near each other that they should go together. */
+#define FASTLN_TOGETHER 16 /* at most */
+ptrdiff_t fastln_neighbours(const fastln_task *task);
+
 /* Whether a kernel can read, or write, the rows where they are. */
 int fastln_dense_x(const fastln_task *task);
 int fastln_dense_y(const fastln_task *task);

@@ -49,8 +49,8 @@ FORCED_INLINE void copy_cell(char *to, const char *from, fastln_axis a, fastln_a
                              char *next_to, const char *next_from, size_t size, int far) {
     ptrdiff_t lines = TURN * (ptrdiff_t)size / CACHE_LINE; /* that are read of each place along a */
     for (ptrdiff_t j = 0; j < n; j++) {
-        PREFETCH_TO_WRITE(next_to + j * b.to + CACHE_LINE - 1); /* what lies before came with the last cell */
-        if (far) PREFETCH_TO_READ(next_from + j / lines * a.from + j % lines * CACHE_LINE);
+        PREFETCH(next_to + j * b.to + CACHE_LINE - 1); /* what lies before came with the last cell */
+        if (far) PREFETCH(next_from + j / lines * a.from + j % lines * CACHE_LINE);
         copy_line(to + j * b.to, from + j * b.from, width, a.to, a.from, size);
     }
 }

@@ -346,20 +346,28 @@ def test_layout_of_columns(fmt, layout, isa):
         assert_same(call("layer_norm", view, "weight_bias", axis=1), expected, f"length {n}")
 
 
-@every_format
-def test_what_is_written_past_the_caches(fmt):
-    """128 MiB and more have stores of their own, but for scalar code; the rows repeat, so few of them are enough."""
-    n = 1023 if fmt.name in ("float32", "bfloat16") else 1040
+@pytest.mark.parametrize(
+    ("fmt", "n", "gap"),
+    [(FORMATS[0], 1037, 0), (FORMATS[0], 2251, 3), (FORMATS[0], 10_003, 0)]  # many, four and one at a time
+    + [(fmt, 4501 // (fmt.dtype.itemsize // 2), gap) for gap, fmt in enumerate(FORMATS[1:])],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_what_is_written_past_the_caches(fmt, n, gap):
+    """128 MiB and more have stores of their own, but for scalar code; the rows repeat, so few of them are enough. In out each
+    has a gap behind it."""
     few = nasty_rows(fmt, n, 25)[:8]
     times = 2**27 // few.nbytes + 1
     x = np.broadcast_to(few, (times, *few.shape)).reshape(-1, n)
-    out = np.empty(x.size + 8, x.dtype)[n % 8 :][: x.size].reshape(x.shape)
-    expected, *_ = call("layer_norm", few, "weight_bias")
-    for name in set(isas.supported()) - {"scalar"}:
-        out[...] = 0
-        with isas.using(name):
-            call("layer_norm", x, "weight_bias", out=out)
-        assert all(bits(part).tobytes() == bits(expected).tobytes() for part in out.reshape(times, *few.shape)), name
+    out = np.empty(len(x) * (n + gap) + 8, x.dtype)[n % 8 :][: len(x) * (n + gap)].reshape(-1, n + gap)
+    for form in ("weight_bias", "weight"):
+        expected, *_ = call("layer_norm", few, form)
+        for name in set(isas.supported()) - {"scalar"}:
+            out[...] = 77
+            with isas.using(name):
+                call("layer_norm", x, form, out=out[:, :n])
+            parts = out.reshape(times, *few.shape[:-1], n + gap)
+            assert all(bits(part[:, :n]).tobytes() == bits(expected).tobytes() for part in parts), name
+            assert (out[:, n:] == 77).all()
 
 
 def test_a_row_of_128_mib_among_threads():

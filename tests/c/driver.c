@@ -47,6 +47,7 @@ static ptrdiff_t lay_out(fastln_task *task, int layout, ptrdiff_t rows, ptrdiff_
     task->y_step = task->x_step;
     memcpy(task->y_strides, task->x_strides, sizeof task->x_strides);
     memcpy(task->row_y_strides, task->row_x_strides, sizeof task->row_x_strides);
+    if (layout < SCATTERED) task->row_ndim = -1234567; /* what must not be read has no good value elsewhere, either */
     return layout == REVERSED ? (length - 1) * item : 0;
 }
 
