@@ -96,6 +96,7 @@ cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dty
 
 cdef enum:
     # From where on the columns' own kernel is faster than a copy; measured.
+    TOGETHER = 16  # rows: so many share a window when they lie side by side, see src/scattered.h
     NARROW = 5  # values side by side, if there are also
     SMALL = 256  # values in all rows that lie side by side, or
     WIDE = 16  # values side by side
@@ -324,10 +325,27 @@ cdef void sort_axes(int ndim, const npy_intp *strides, uint64_t axes, int *order
         order[i] = axis
 
 
+cdef npy_intp rows_together(int ndim, const npy_intp *shape, uint64_t axes, const int *order) noexcept:
+    """How well the innermost axes of that order, but for those of a row, keep rows together: so many along the innermost,
+    and if they are less than a window takes side by side, so many along the next one."""
+    cdef npy_intp first = 0, n
+    cdef int i
+    for i in range(ndim - 1, -1, -1):
+        n = min(shape[order[i]], TOGETHER)
+        if axes >> order[i] & 1 or n == 1:
+            continue
+        if first:
+            return first + n
+        first = n * 2 * TOGETHER
+        if n == TOGETHER:
+            break
+    return first
+
+
 cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
                    const npy_intp *y_strides, uint64_t axes, npy_intp itemsize, bint aligned, int *order) noexcept:
     """Fills in the task's layout, and the order in memory of all axes."""
-    cdef int[FASTLN_MAX_AXES] normalized, others, sorted_axes
+    cdef int[FASTLN_MAX_AXES] normalized, others, sorted_axes, sorted_by_y
     cdef int axis, i, dense, m = 0, n = 0
     normalized[0] = 0  # at least one is, but compilers can't know
     for i in range(ndim):
@@ -336,10 +354,13 @@ cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy
             m += 1
     task.row_ndim = merge_axes(m, normalized, shape, x_strides, y_strides,
                                task.row_shape, task.row_x_strides, task.row_y_strides)
-    cdef int last = task.row_ndim - 1
-    # Rows go in the order of memory; of y's, if x's are whole wherever they are.
-    cdef bint whole = task.row_x_strides[last] == itemsize != task.row_y_strides[last]
-    sort_axes(ndim, y_strides if whole else x_strides, axes, sorted_axes)
+    sort_axes(ndim, x_strides, axes, sorted_axes)
+    sort_axes(ndim, y_strides, axes, sorted_by_y)
+    # Rows go in the order of memory; of y's, if x's are whole wherever they are, or more of them then go together.
+    i = task.row_ndim - 1
+    if (task.row_x_strides[i] == itemsize != task.row_y_strides[i]
+            or rows_together(ndim, shape, axes, sorted_by_y) > rows_together(ndim, shape, axes, sorted_axes)):
+        sorted_axes = sorted_by_y
     for i in range(ndim):
         axis = sorted_axes[i]
         if not axes >> axis & 1:
