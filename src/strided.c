@@ -39,6 +39,8 @@ FORCED_INLINE void copy_long_line(char *restrict to, const char *restrict from, 
         for (ptrdiff_t i = 0; i < line.n; i++) memcpy(to + i * size, from - i * size, (size_t)size);
     else if (line.to == size && line.from == 2 * size)
         for (ptrdiff_t i = 0; i < line.n; i++) memcpy(to + i * size, from + i * 2 * size, (size_t)size);
+    else if (line.to == size && line.from == 0)
+        for (ptrdiff_t i = 0; i < line.n; i++) memcpy(to + i * size, from, (size_t)size);
     else
         copy_line(to, from, line.n, line.to, line.from, (size_t)size);
 }

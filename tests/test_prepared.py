@@ -197,6 +197,9 @@ def test_x_is_what_does_not_fit():
         fastln.LayerNorm(bias=[1.0, 2.0, 3.0])(np.ones((2, 4)))
     with pytest.raises(ValueError, match="out: expected shape"):
         norm(np.ones((2, 768)), out=np.ones((3, 768)))
+    with pytest.raises(ValueError, match="axis 3 is out of bounds") as raised:
+        fastln.LayerNorm(np.ones(4), axis=3)(np.ones((2, 4)))
+    assert raised.value.__context__ is None  # it is said once
 
 
 def test_a_weight_beyond_float32():
