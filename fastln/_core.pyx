@@ -95,8 +95,9 @@ cdef tuple BIAS_NAMES = ("bias", "beta")
 cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
 
 cdef enum:
-    # From where on the columns' own kernel is faster than a copy; measured.
+    CACHE_LINE = 64  # bytes
     TOGETHER = 16  # rows: so many share a window when they lie side by side, see src/scattered.h
+    # From where on the columns' own kernel is faster than a copy; measured.
     NARROW = 5  # values side by side, if there are also
     SMALL = 256  # values in all rows that lie side by side, or
     WIDE = 16  # values side by side
@@ -356,10 +357,13 @@ cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy
                                task.row_shape, task.row_x_strides, task.row_y_strides)
     sort_axes(ndim, x_strides, axes, sorted_axes)
     sort_axes(ndim, y_strides, axes, sorted_by_y)
-    # Rows go in the order of memory; of y's, if x's are whole wherever they are, or more of them then go together.
+    # Rows go in the order of memory of the side where their values are in cache lines of their own, as others are in the
+    # same lines. If that tells nothing, in the order that takes more of them together.
     i = task.row_ndim - 1
-    if (task.row_x_strides[i] == itemsize != task.row_y_strides[i]
-            or rows_together(ndim, shape, axes, sorted_by_y) > rows_together(ndim, shape, axes, sorted_axes)):
+    cdef bint x_apart = magnitude(task.row_x_strides[i]) >= CACHE_LINE
+    cdef bint y_apart = magnitude(task.row_y_strides[i]) >= CACHE_LINE
+    if y_apart > x_apart or y_apart == x_apart and (
+            rows_together(ndim, shape, axes, sorted_by_y) > rows_together(ndim, shape, axes, sorted_axes)):
         sorted_axes = sorted_by_y
     for i in range(ndim):
         axis = sorted_axes[i]

@@ -30,7 +30,7 @@ enum {
     TILE = 16,         /* vectors side by side in the columns layout: row by row, their lines are fetched together */
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
     Y_AHEAD = 2048,    /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
-    NEAR = 3 << 18,    /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
+    NEAR = 1 << 19,    /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
     FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
     STREAMED = 1 << 27,  /* bytes; larger arrays are written past the caches, if their rows are no shorter than */
     STREAMED_ROW = 4096, /* bytes */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "scattered.h"
+#include "strided.h"
 #include "walk.h"
 
 enum {
@@ -24,6 +25,7 @@ enum {
     SHORT_ROW = 512,   /* values; for shorter rows a piece is not worth it */
     SHARED_ROW = 8192, /* vectors; shorter rows are not shared by the threads */
     SMALLEST = 16,     /* vectors in a piece */
+    LONG_PART = 256,   /* bytes of a line in memory */
     ENOUGH_ROWS = 8,   /* to put all of weight and bias in their order for */
 };
 
@@ -206,30 +208,19 @@ static void do_own_group(void *context, ptrdiff_t i, int thread) {
     }
 }
 
-/* Puts the axes of a row in the order in which x has them in memory, outermost first; `order` tells which was where.
- * Returns whether any moved. */
-static int sort_axes(fastln_task *task, int *order) {
-    int moved = 0;
-    for (int axis = 0; axis < task->row_ndim; axis++) {
-        ptrdiff_t n = task->row_shape[axis], x = task->row_x_strides[axis], y = task->row_y_strides[axis];
-        int i = axis;
-        for (; i > 0 && fastln_magnitude(task->row_x_strides[i - 1]) < fastln_magnitude(x); i--, moved = 1) {
-            task->row_shape[i] = task->row_shape[i - 1];
-            task->row_x_strides[i] = task->row_x_strides[i - 1];
-            task->row_y_strides[i] = task->row_y_strides[i - 1];
-            order[i] = order[i - 1];
-        }
-        task->row_shape[i] = n, task->row_x_strides[i] = x, task->row_y_strides[i] = y, order[i] = axis;
-    }
-    return moved;
+/* The axes of a row in the order of y's memory, outermost first, each with its stride of `from`. Returns how many. */
+static int sort_row(const fastln_task *task, const ptrdiff_t *from, fastln_axis *axes) {
+    for (int i = 0; i < task->row_ndim; i++)
+        axes[i] = (fastln_axis){task->row_shape[i], task->row_y_strides[i], from[i]};
+    return fastln_sort_axes(axes, task->row_ndim);
 }
 
-/* Makes one axis of the last ones that nest in x and in y. */
-static void merge_axes(fastln_task *task) {
-    for (int last = task->row_ndim - 1; last > 0; last--, task->row_ndim--) {
-        ptrdiff_t n = task->row_shape[last], x = task->row_x_strides[last], y = task->row_y_strides[last];
-        if (task->row_x_strides[last - 1] != n * x || task->row_y_strides[last - 1] != n * y) return;
-        task->row_shape[last - 1] *= n, task->row_x_strides[last - 1] = x, task->row_y_strides[last - 1] = y;
+static void set_row(fastln_task *task, const fastln_axis *axes, int ndim) {
+    task->row_ndim = ndim;
+    for (int i = 0; i < ndim; i++) {
+        task->row_shape[i] = axes[i].n;
+        task->row_x_strides[i] = axes[i].from;
+        task->row_y_strides[i] = axes[i].to;
     }
 }
 
@@ -243,37 +234,44 @@ static int is_aligned(const fastln_task *task) {
 }
 
 /* How long the lines are along which values lie side by side in x and in y; 0 if there are none worth while. `written` is
- * for `apply`; if its axes moved, so must weight and bias. */
-static ptrdiff_t find_lines(const fastln_task *task, fastln_task *written, int *order, int *moved) {
+ * for `apply`, its axes in the order of memory. */
+static ptrdiff_t find_lines(const fastln_task *task, fastln_task *written) {
     ptrdiff_t size = fastln_item_size(task);
+    fastln_axis axes[FASTLN_MAX_AXES];
     *written = *task;
     written->x_step = written->y_step = 0;
-    *moved = 0;
     if (task->layout != FASTLN_SCATTERED || fastln_dense_y(task) || !is_aligned(task)) return 0;
-    fastln_task sorted = *written;
-    int any = sort_axes(&sorted, order);
-    merge_axes(&sorted);
-    int last = sorted.row_ndim - 1;
-    if (sorted.row_x_strides[last] != size || sorted.row_y_strides[last] != size || sorted.row_shape[last] < SHORT_LINE)
-        return 0;
-    if (last > 0) sorted.x_step = sorted.row_x_strides[last - 1], sorted.y_step = sorted.row_y_strides[last - 1];
-    *written = sorted;
-    *moved = any;
-    return sorted.row_shape[last];
+    int ndim = fastln_merge_axes(axes, sort_row(task, task->row_x_strides, axes));
+    if (ndim == 0) return 0;
+    const fastln_axis *last = axes + ndim - 1;
+    if (last->to != size || last->from != size || last->n < SHORT_LINE) return 0;
+    set_row(written, axes, ndim);
+    if (ndim > 1) written->x_step = last[-1].from, written->y_step = last[-1].to;
+    return last->n;
 }
 
-/* Whether weight and bias are put in order for each piece of each row. */
-static int is_by_piece(const fastln_task *task, ptrdiff_t rows, int moved) {
-    return moved && (task->weight || task->bias) && rows < ENOUGH_ROWS;
+/* weight and bias as x of a task, their axes in that order, too. Returns whether it is another than theirs. */
+static int find_vector(const fastln_task *task, fastln_task *vector) {
+    ptrdiff_t strides[FASTLN_MAX_AXES], next = fastln_compute_size(task);
+    fastln_axis axes[FASTLN_MAX_AXES];
+    int moved = 0;
+    for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
+        strides[axis] = next;
+        next *= task->row_shape[axis];
+    }
+    int ndim = sort_row(task, strides, axes);
+    for (int i = 1; i < ndim; i++) moved |= axes[i].from > axes[i - 1].from;
+    *vector = (fastln_task){.dtype = task->dtype == FASTLN_f64 ? FASTLN_f64 : FASTLN_f32};
+    set_row(vector, axes, ndim);
+    return moved && (task->weight || task->bias);
 }
 
 int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) {
-    fastln_task written;
-    int order[FASTLN_MAX_AXES], moved;
+    fastln_task written, vector;
     ptrdiff_t window = rows < threads ? FASTLN_WINDOW : FASTLN_LARGEST_WINDOW;
     if (fastln_neighbours(task) * fastln_window_stride(task, task->length) > window) return 1;
-    if (task->length < SHORT_ROW || !find_lines(task, &written, order, &moved)) return 0;
-    return !is_by_piece(task, rows, moved);
+    if (task->length < SHORT_ROW || !find_lines(task, &written)) return 0;
+    return rows >= ENOUGH_ROWS || !find_vector(task, &vector);
 }
 
 /* At most `most` values: as many lines of the last axis as fill cache lines of the one before, if there is room for them. */
@@ -283,19 +281,10 @@ static ptrdiff_t whole_lines(const fastln_task *task, ptrdiff_t most) {
     return lines <= most ? most / lines * lines : most;
 }
 
-/* weight and bias, their axes in that order, as x of a task. */
-static fastln_task vector_task(const fastln_task *task, const int *order) {
-    fastln_task vector = {.dtype = task->dtype == FASTLN_f64 ? FASTLN_f64 : FASTLN_f32, .row_ndim = task->row_ndim};
-    ptrdiff_t strides[FASTLN_MAX_AXES], next = fastln_compute_size(task);
-    for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
-        strides[axis] = next;
-        next *= task->row_shape[axis];
-    }
-    for (int i = 0; i < task->row_ndim; i++) {
-        vector.row_shape[i] = task->row_shape[order[i]];
-        vector.row_x_strides[i] = strides[order[i]];
-    }
-    return vector;
+/* Whether a window's worth of a row, in its own order, has several cache lines of every line in memory. */
+static int has_long_parts(const fastln_task *task) {
+    ptrdiff_t window = FASTLN_WINDOW / fastln_compute_size(task), last = task->row_shape[task->row_ndim - 1];
+    return last * LONG_PART / fastln_item_size(task) <= window;
 }
 
 static void run_groups(plan *p, int threads) {
@@ -316,12 +305,16 @@ static void run_groups(plan *p, int threads) {
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
     plan p = {.task = task, .kernel = kernel, .rows = rows, .together = fastln_neighbours(task)};
     ptrdiff_t vector_size = task->length * fastln_compute_size(task);
-    int order[FASTLN_MAX_AXES], moved;
     p.dense_x = fastln_dense_x(task);
     p.dense_y = fastln_dense_y(task);
-    p.line = find_lines(task, &p.written, order, &moved);
-    int reordered = moved && (task->weight || task->bias);
-    p.by_piece = is_by_piece(task, rows, moved);
+    p.line = find_lines(task, &p.written);
+    int reordered = p.line && find_vector(task, &p.vector);
+    p.by_piece = reordered && rows < ENOUGH_ROWS;
+    if (p.by_piece && has_long_parts(task)) { /* then weight and bias may stay as they are */
+        p.line = p.by_piece = reordered = 0;
+        p.written = *task;
+        p.written.x_step = p.written.y_step = 0;
+    }
     p.lanes = VECTOR / fastln_compute_size(task);
     p.vectors = task->length / p.lanes;
     p.tail = task->length % p.lanes;
@@ -335,7 +328,6 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
     void *memory = malloc((size_t)(threads * p.memory_size + vectors_size + CACHE_LINE));
     if (!memory) return -1;
     p.memory = fastln_line_after(memory);
-    if (reordered) p.vector = vector_task(task, order);
     if (vectors_size) {
         char *vectors = p.memory + threads * p.memory_size;
         p.written.weight = reorder(&p, task->weight, 0, task->length, vectors);

@@ -181,23 +181,26 @@ static void do_lists(const copy *c, int first, int count, char *to, const char *
     }
 }
 
-/* In the order in which they are written, without any of size 1, and with neighbours that nest on both sides as one. */
-static void sort_axes(copy *c, const fastln_axis *axes, int ndim) {
-    c->ndim = 0;
+int fastln_sort_axes(fastln_axis *axes, int ndim) {
+    int sorted = 0;
     for (int k = 0; k < ndim; k++) {
-        int i = c->ndim;
-        if (axes[k].n == 1) continue;
-        for (; i > 0 && fastln_magnitude(c->axes[i - 1].to) < fastln_magnitude(axes[k].to); i--)
-            c->axes[i] = c->axes[i - 1];
-        c->axes[i] = axes[k];
-        c->ndim++;
+        fastln_axis axis = axes[k];
+        if (axis.n == 1) continue;
+        int i = sorted++;
+        for (; i > 0 && fastln_magnitude(axes[i - 1].to) < fastln_magnitude(axis.to); i--) axes[i] = axes[i - 1];
+        axes[i] = axis;
     }
-    for (int i = c->ndim - 1; i > 0; i--) {
-        fastln_axis *outer = c->axes + i - 1, *inner = c->axes + i;
+    return sorted;
+}
+
+int fastln_merge_axes(fastln_axis *axes, int ndim) {
+    for (int i = ndim - 1; i > 0; i--) {
+        fastln_axis *outer = axes + i - 1, *inner = axes + i;
         if (outer->to != inner->n * inner->to || outer->from != inner->n * inner->from) continue;
         *outer = (fastln_axis){outer->n * inner->n, inner->to, inner->from};
-        memmove(inner, inner + 1, (size_t)(--c->ndim - i) * sizeof *inner);
+        memmove(inner, inner + 1, (size_t)(--ndim - i) * sizeof *inner);
     }
+    return ndim;
 }
 
 /* Two or four small values that lie side by side on both sides are one large one. */
@@ -212,7 +215,8 @@ static void widen(copy *c) {
 void fastln_copy(char *to, const char *from, const fastln_axis *axes, int ndim, ptrdiff_t size) {
     copy c;
     c.size = size;
-    sort_axes(&c, axes, ndim);
+    memcpy(c.axes, axes, (size_t)ndim * sizeof *axes);
+    c.ndim = fastln_merge_axes(c.axes, fastln_sort_axes(c.axes, ndim));
     widen(&c);
     int last = c.ndim - 1, read = last, first = c.ndim;
     for (int i = last; i >= 0; i--)

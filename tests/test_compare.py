@@ -11,7 +11,7 @@ import pytest
 from processes import output, run
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-COMPARE, PLOT = BENCHMARKS / "compare.py", BENCHMARKS / "plot.py"
+COMPARE, PLOT, LAYOUTS = (BENCHMARKS / name for name in ("compare.py", "plot.py", "layouts.py"))
 PEERS = {"numba": ["numba"], "PyTorch": ["torch"], "ONNX Runtime": ["onnxruntime", "onnx"], "JAX": ["jax"]}
 
 pytestmark = pytest.mark.skipif(not COMPARE.exists(), reason="not beside the benchmarks")
@@ -96,3 +96,20 @@ def test_plot_of_no_file(tmp_path):
     result = run([sys.executable, PLOT, tmp_path / "no.json"])
     assert result.returncode == 2
     assert "no.json" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"), [(["--dtype", "float16", "one image"], 3), (["--random", "12", "--seed", "3"], 13)]
+)
+def test_layouts(arguments, lines):
+    """The results are compared on the way."""
+    printed = output([sys.executable, LAYOUTS, *arguments]).splitlines()
+    assert len(printed) == lines
+    assert all(float(line.split()[0]) > 0 for line in printed[:-1])
+    assert printed[-1].startswith("median ")
+
+
+def test_no_such_layout():
+    result = run([sys.executable, LAYOUTS, "nowhere"], timeout=60)
+    assert result.returncode == 2
+    assert "no layout has 'nowhere' in its name" in result.stderr

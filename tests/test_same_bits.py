@@ -353,8 +353,8 @@ def test_layout_of_columns(fmt, layout, isa):
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_what_is_written_past_the_caches(fmt, n, gap):
-    """128 MiB and more have stores of their own, but for scalar code; the rows repeat, so few of them are enough. In out
-    each has a gap behind it."""
+    """128 MiB and more have stores of their own, but for scalar code; the rows repeat, so few of them are enough. In
+    out each has a gap behind it."""
     few = nasty_rows(fmt, n, 25)[:8]
     times = 2**27 // few.nbytes + 1
     x = np.broadcast_to(few, (times, *few.shape)).reshape(-1, n)
