@@ -8,7 +8,8 @@ The design in short:
 - Both operations go through `normalize`, so each check exists once. Nothing is written before all of them have passed.
 - `describe` finds the layout of any pair of arrays (fastln.h); the layouts differ in speed alone and give the same bits.
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
-  temporaries of the array's size, unless `out` overlaps x without being x.
+  temporaries of the array's size, unless `out` overlaps x without being x; and weight and bias are only copied, into the
+  order of memory, where at least 8 rows are permuted (src/pieces.c).
 """
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
@@ -359,9 +360,10 @@ cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy
     sort_axes(ndim, y_strides, axes, sorted_by_y)
     # Rows go in the order of memory of the side where their values are in cache lines of their own, as others are in the
     # same lines. If that tells nothing, in the order that takes more of them together.
-    i = task.row_ndim - 1
-    cdef bint x_apart = magnitude(task.row_x_strides[i]) >= CACHE_LINE
-    cdef bint y_apart = magnitude(task.row_y_strides[i]) >= CACHE_LINE
+    cdef bint x_apart = True, y_apart = True
+    for i in range(task.row_ndim):
+        x_apart = x_apart and magnitude(task.row_x_strides[i]) >= CACHE_LINE
+        y_apart = y_apart and magnitude(task.row_y_strides[i]) >= CACHE_LINE
     if y_apart > x_apart or y_apart == x_apart and (
             rows_together(ndim, shape, axes, sorted_by_y) > rows_together(ndim, shape, axes, sorted_axes)):
         sorted_axes = sorted_by_y
@@ -912,7 +914,7 @@ class num_threads:
 
 
 def _careless_threads(bint on):
-    """For tests: threads for all large work, whether or not they gain anything."""
+    """For tests: threads whenever they may be used, whether or not they gain anything."""
     fastln_parallel_careless(on)
 
 

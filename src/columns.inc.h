@@ -5,7 +5,7 @@ INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? wi
 
 /* The values of a tile reach over as many pages as a row is long, which no processor foresees. */
 INLINE void N(prefetch_tile_row)(const char *x, int width) {
-    for (int at = 0; at < width * SIZE; at += 64) prefetch(x + at);
+    for (int at = 0; at < width * SIZE; at += CACHE_LINE) prefetch(x + at);
 }
 
 /* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is

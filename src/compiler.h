@@ -7,7 +7,7 @@
 #define FORCED_INLINE static __forceinline
 #define NOINLINE __declspec(noinline)
 #define UNROLL4
-#define PREFETCH(p) ((void)0)
+#define PREFETCH(p) ((void)(p))
 #else
 #define FORCED_INLINE static inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))

@@ -114,7 +114,7 @@ const char *fastln_parallel_runtime(void); /* "OpenMP 201511", or "none (built w
 int fastln_get_num_threads(void);
 int fastln_set_num_threads(int n); /* n >= 1, or 0 for the default; returns what was set before, in the same form */
 int fastln_worthwhile_threads(ptrdiff_t values); /* for work on so many of them, here and now */
-void fastln_parallel_careless(int on);           /* for tests: as many as there are for all large work, always */
+void fastln_parallel_careless(int on);           /* for tests: threads whenever they may be used */
 /* Calls work(context, i, thread) for each i in [0, count), on up to `threads` threads; in the calling thread alone when another
  * parallel region of ours is under way, or when the process could not survive one. */
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context);

@@ -32,11 +32,11 @@ enum {
     Y_AHEAD = 2048,    /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
     NEAR = 1 << 19,    /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
     FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
+    FETCHED_ROW = 65536,            /* bytes, or, if they are streamed and only x takes room, */
+    FETCHED_STREAMED_ROW = 1 << 18, /* bytes */
     STREAMED = 1 << 27,  /* bytes; larger arrays are written past the caches, if their rows are no shorter than */
     STREAMED_ROW = 4096, /* bytes */
-    STREAMED_PART = 16,  /* lines; a longer row is written in four parts side by side */
-    FETCHED_ROW = 65536, /* bytes */
-    FETCHED_STREAMED_ROW = 1 << 18, /* bytes; as only x takes room */
+    STREAMED_PART = 16,  /* lines; the least of four parts in which a row by itself is streamed */
     FETCHED_BLOCKS = 64, /* blocks of a row; in longer ones the next blocks are fetched while one is measured */
     GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
 };

@@ -4,7 +4,8 @@
  *   measure   reads a dense x where it is. Anything else is copied to where its values lie side by side: to y, if that is
  *             dense, or else to a window in cache.
  *   write     needs no order, so it goes along lines of values that lie side by side in x and y, if there are any,
- *             whichever axis they are of. Or else through the window, and from there to y.
+ *             whichever axis they are of. Or else through the window, and from there to y; so do the few rows for which
+ *             weight and bias would have to be put in another order, if a window holds long parts of those lines.
  *
  * Scattered rows that lie near each other go together, up to 16 of them, and share the window: memory is then read and
  * written in its order. */
@@ -282,8 +283,8 @@ static ptrdiff_t whole_lines(const fastln_task *task, ptrdiff_t most) {
 }
 
 /* Whether a window's worth of a row, in its own order, has several cache lines of every line in memory. */
-static int has_long_parts(const fastln_task *task) {
-    ptrdiff_t window = FASTLN_WINDOW / fastln_compute_size(task), last = task->row_shape[task->row_ndim - 1];
+static int has_long_parts(const fastln_task *task, ptrdiff_t together) {
+    ptrdiff_t window = FASTLN_WINDOW / together / fastln_compute_size(task), last = task->row_shape[task->row_ndim - 1];
     return last * LONG_PART / fastln_item_size(task) <= window;
 }
 
@@ -310,7 +311,7 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
     p.line = find_lines(task, &p.written);
     int reordered = p.line && find_vector(task, &p.vector);
     p.by_piece = reordered && rows < ENOUGH_ROWS;
-    if (p.by_piece && has_long_parts(task)) { /* then weight and bias may stay as they are */
+    if (p.by_piece && has_long_parts(task, p.together)) { /* then weight and bias may stay as they are */
         p.line = p.by_piece = reordered = 0;
         p.written = *task;
         p.written.x_step = p.written.y_step = 0;
@@ -321,7 +322,7 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
     p.leaf = FASTLN_WINDOW / VECTOR / p.together / (p.by_piece ? 2 : 1);
     while (p.vectors >= SHARED_ROW && p.leaf > SMALLEST && p.vectors < 4 * threads * p.leaf) p.leaf /= 2;
     p.count = (task->length + p.leaf * p.lanes - 1) / (p.leaf * p.lanes);
-    p.part = whole_lines(task, p.leaf * p.lanes);
+    p.part = p.line ? p.leaf * p.lanes : whole_lines(task, p.leaf * p.lanes);
     p.parts = (task->length + p.part - 1) / p.part;
     p.memory_size = WINDOW_SIZE + p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
     ptrdiff_t vectors_size = reordered && !p.by_piece ? 2 * vector_size : 0;

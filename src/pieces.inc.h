@@ -40,7 +40,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
     s.minus[0] = (REAL)scale->minus, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
     if (scale->cold)
         N(apply_cold)(task, scale, x, y, first, count, &s, centred);
-    else if (count >= 3 * LANES && N(is_streamed)(task))
+    else if (count * SIZE >= 3 * CACHE_LINE && N(is_streamed)(task))
         N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else
         N(apply_rows)(task, &row, first, count, &s, centred, task->layout == FASTLN_ROWS ? 0 : task->x_step,

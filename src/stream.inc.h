@@ -26,11 +26,11 @@ typedef struct { /* a row, or a part of one */
     ptrdiff_t head; /* values before the first whole line of y */
 } N(strand);
 
-/* Strand number j of `rows`, `count` values long. */
+/* Strand number j, `count` values long, which is row j or, if `split`, the part of that number of the one row. */
 INLINE N(strand) N(strand_of)(const fastln_task *task, const fastln_rows *rows, int j, ptrdiff_t first, ptrdiff_t count,
-                              const N(scales) *s, int parts_of_one) {
-    ptrdiff_t at = parts_of_one ? first + j * count : first;
-    int row = parts_of_one ? 0 : j;
+                              const N(scales) *s, int split) {
+    ptrdiff_t at = split ? first + j * count : first;
+    int row = split ? 0 : j;
     N(strand) t = {.x = rows->x + j * rows->x_stride, .y = (ELEMENT *)(rows->y + j * rows->y_stride)};
     if (task->weight) t.weight = (const REAL *)task->weight + at;
     if (task->bias) t.bias = (const REAL *)task->bias + at;
@@ -58,25 +58,25 @@ INLINE void N(stream_lines)(const N(strand) *t, int strands, ptrdiff_t lines, pt
 }
 
 /* `n` values from number i on, less than a line. */
-INLINE void N(write_part)(const N(strand) *t, ptrdiff_t i, ptrdiff_t n, int affine, int centred) {
+INLINE void N(write_some)(const N(strand) *t, ptrdiff_t i, ptrdiff_t n, int affine, int centred) {
     for (; n > 0; n -= LANES, i += LANES) {
         int some = n < LANES ? (int)n : LANES;
         E(store_n)(t->y + i, N(strand_at)(t, i, some, affine, centred), some);
     }
 }
 
-/* What a strand has before its lines, if it is the `first` here, and from value i on; the line that it shares with the next
+/* What a strand has before its lines, if `with_head`, and from value i on; the line that it shares with the next
  * one, if that follows at once, is written for both. */
-INLINE void N(stream_ends)(const N(strand) *t, const N(strand) *next, int first, ptrdiff_t i, ptrdiff_t count,
+INLINE void N(stream_ends)(const N(strand) *t, const N(strand) *next, int with_head, ptrdiff_t i, ptrdiff_t count,
                            int affine, int centred) {
     if (i + LINE <= count) {
         N(stream_line)(t, i, affine, centred);
         i += LINE;
     }
-    if (first) N(write_part)(t, 0, t->head, affine, centred);
+    if (with_head) N(write_some)(t, 0, t->head, affine, centred);
     if (i == count) return;
     if (!next) {
-        N(write_part)(t, i, count - i, affine, centred);
+        N(write_some)(t, i, count - i, affine, centred);
         return;
     }
     ELEMENT both[2 * LINE];
@@ -88,28 +88,28 @@ INLINE void N(stream_ends)(const N(strand) *t, const N(strand) *next, int first,
 }
 
 INLINE void N(stream_strands)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
-                              const N(scales) *s, int parts_of_one, ptrdiff_t ahead, int affine, int centred) {
+                              const N(scales) *s, int split, ptrdiff_t ahead, int affine, int centred) {
     ptrdiff_t lines = (count - LINE + 1) / LINE; /* of each; at least so many, whatever its head */
     int n = (int)rows->count, joined = rows->y_stride == count * SIZE, j = 0;
     N(strand) t[4];
     for (; j + 4 <= n; j += 4) {
-        for (int r = 0; r < 4; r++) t[r] = N(strand_of)(task, rows, j + r, first, count, s, parts_of_one);
+        for (int r = 0; r < 4; r++) t[r] = N(strand_of)(task, rows, j + r, first, count, s, split);
         N(stream_lines)(t, 4, lines, ahead, affine, centred);
     }
     for (; j < n; j++) {
-        t[0] = N(strand_of)(task, rows, j, first, count, s, parts_of_one);
+        t[0] = N(strand_of)(task, rows, j, first, count, s, split);
         N(stream_lines)(t, 1, lines, ahead, affine, centred);
     }
-    t[1] = N(strand_of)(task, rows, 0, first, count, s, parts_of_one);
+    t[1] = N(strand_of)(task, rows, 0, first, count, s, split);
     for (j = 0; j < n; j++) {
         int more = joined && j + 1 < n;
         t[0] = t[1];
-        if (j + 1 < n) t[1] = N(strand_of)(task, rows, j + 1, first, count, s, parts_of_one);
+        if (j + 1 < n) t[1] = N(strand_of)(task, rows, j + 1, first, count, s, split);
         N(stream_ends)(t, more ? t + 1 : NULL, j == 0 || !joined, t->head + lines * LINE, count, affine, centred);
     }
 }
 
-/* At least two lines of each row. */
+/* At least three lines of each row. */
 static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                                     const N(scales) *s, int centred, ptrdiff_t ahead) {
     ptrdiff_t part = count / (4 * LINE) * LINE;

@@ -52,7 +52,7 @@ FORCED_INLINE void copy_cell(char *to, const char *from, fastln_axis a, fastln_a
     ptrdiff_t lines = TURN * (ptrdiff_t)size / CACHE_LINE; /* that are read of each place along a */
     for (ptrdiff_t j = 0; j < n; j++) {
         PREFETCH(next_to + j * b.to + CACHE_LINE - 1); /* what lies before came with the last cell */
-        if (far) PREFETCH(next_from + j / lines * a.from + j % lines * CACHE_LINE);
+        if (far) PREFETCH(next_from + j / lines * a.from + j % lines * (TURN / lines) * b.from);
         copy_line(to + j * b.to, from + j * b.from, width, a.to, a.from, size);
     }
 }
@@ -64,9 +64,12 @@ FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_
         for (ptrdiff_t i = 0; i < a.n; i += width) {
             char *here = to + i * a.to + j * b.to;
             const char *there = from + i * a.from + j * b.from;
-            int more = i + width < a.n;
-            char *next_to = more ? here + width * a.to : to + (j + TURN) * b.to;
-            const char *next_from = more ? there + width * a.from : from + (j + TURN) * b.from;
+            char *next_to = here; /* of the last cell itself, which costs little */
+            const char *next_from = there;
+            if (i + width < a.n)
+                next_to = here + width * a.to, next_from = there + width * a.from;
+            else if (j + TURN < b.n)
+                next_to = to + (j + TURN) * b.to, next_from = from + (j + TURN) * b.from;
             if (i + width <= a.n)
                 copy_cell(here, there, a, b, width, n, next_to, next_from, size, far);
             else

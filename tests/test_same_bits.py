@@ -346,28 +346,28 @@ def test_layout_of_columns(fmt, layout, isa):
         assert_same(call("layer_norm", view, "weight_bias", axis=1), expected, f"length {n}")
 
 
-@pytest.mark.parametrize(
-    ("fmt", "n", "gap"),
-    [(FORMATS[0], 1037, 0), (FORMATS[0], 2251, 3), (FORMATS[0], 10_003, 0)]  # many, four and one at a time
-    + [(fmt, 4501 // (fmt.dtype.itemsize // 2), gap) for gap, fmt in enumerate(FORMATS[1:])],
-    ids=lambda value: getattr(value, "name", str(value)),
-)
-def test_what_is_written_past_the_caches(fmt, n, gap):
-    """128 MiB and more have stores of their own, but for scalar code; the rows repeat, so few of them are enough. In
-    out each has a gap behind it."""
-    few = nasty_rows(fmt, n, 25)[:8]
+@pytest.mark.parametrize(("size", "gap"), [(4444, 0), (4444, 3), (9004, 0), (40_012, 3)])
+@every_format
+def test_what_is_written_past_the_caches(fmt, size, gap):
+    """128 MiB and more have stores of their own, but for scalar code: for many rows of `size` bytes, for four and for
+    one at a time. The rows repeat, so few of them are enough; but for one they stay on the hot path. `gap` values lie
+    behind each row of out."""
+    n = size // fmt.dtype.itemsize
+    few = vectors.generator(fmt, n).standard_normal((37, n)) * 3 + 5
+    few[30, 5] = np.nan
+    few = fmt.cast(few)
     times = 2**27 // few.nbytes + 1
     x = np.broadcast_to(few, (times, *few.shape)).reshape(-1, n)
     out = np.empty(len(x) * (n + gap) + 8, x.dtype)[n % 8 :][: len(x) * (n + gap)].reshape(-1, n + gap)
-    for form in ("weight_bias", "weight"):
-        expected, *_ = call("layer_norm", few, form)
-        for name in set(isas.supported()) - {"scalar"}:
-            out[...] = 77
-            with isas.using(name):
-                call("layer_norm", x, form, out=out[:, :n])
-            parts = out.reshape(times, *few.shape[:-1], n + gap)
-            assert all(bits(part[:, :n]).tobytes() == bits(expected).tobytes() for part in parts), name
-            assert (out[:, n:] == 77).all()
+    form = "weight_bias" if gap else "weight"
+    expected, *_ = call("layer_norm", few, form)
+    for name in set(isas.supported()) - {"scalar"}:
+        out[...] = 77
+        with isas.using(name):
+            call("layer_norm", x, form, out=out[:, :n])
+        parts = out.reshape(times, *few.shape[:-1], n + gap)
+        assert all(bits(part[:, :n]).tobytes() == bits(expected).tobytes() for part in parts), name
+        assert (out[:, n:] == 77).all()
 
 
 def test_a_row_of_128_mib_among_threads():

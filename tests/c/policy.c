@@ -41,6 +41,7 @@ static void check_losses(void) {
     after_region(500);
     fastln_parallel_careless(1);
     check(fastln_worthwhile_threads(LARGE) == 2, "tests cannot have threads");
+    check(fastln_worthwhile_threads(MEDIUM) == 2, "tests cannot have threads for less");
     fastln_parallel_careless(0);
     check(large_calls_until_threads() >= 480 / 10 * WAITING, "the calls after a great loss do not make up for it");
 }
