@@ -99,7 +99,7 @@ def test_plot_of_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "lines"), [(["--dtype", "float16", "one image"], 3), (["--random", "12", "--seed", "3"], 13)]
+    ("arguments", "lines"), [(["--dtype", "float16", "one image"], 3), (["--random", "6", "--seed", "3"], 7)]
 )
 def test_layouts(arguments, lines):
     """The results are compared on the way."""

@@ -346,7 +346,7 @@ def test_layout_of_columns(fmt, layout, isa):
         assert_same(call("layer_norm", view, "weight_bias", axis=1), expected, f"length {n}")
 
 
-@pytest.mark.parametrize(("size", "gap"), [(4444, 0), (4444, 3), (9004, 0), (40_012, 3)])
+@pytest.mark.parametrize(("size", "gap"), [(4444, 0), (9004, 3), (40_012, 0)])
 @every_format
 def test_what_is_written_past_the_caches(fmt, size, gap):
     """128 MiB and more have stores of their own, but for scalar code: for many rows of `size` bytes, for four and for
