@@ -13,9 +13,8 @@
 
 enum {
     CACHE_LINE = 64,
-    TURN = 32,     /* values of a cell in the direction of reading */
-    FAR = 1 << 18, /* bytes; a tile that reads from a wider range does not find it in cache */
-    SHORT = 64,    /* values; fewer are not worth a loop of their own */
+    TURN = 32,  /* values of a cell in the direction of reading */
+    SHORT = 64, /* values; fewer are not worth a loop of their own */
     LIST = 256,
 };
 
@@ -46,18 +45,18 @@ FORCED_INLINE void copy_long_line(char *restrict to, const char *restrict from, 
 }
 
 /* A cell of a tile: `width` values along a, in which it is written, by `n` along b, in which it is read. The lines that the
- * next cell will write are fetched meanwhile, as a processor waits for few of those; and those it will read, if `far`. */
+ * next cell will write are fetched meanwhile, as a processor waits for few of those, and those that it will read. */
 FORCED_INLINE void copy_cell(char *to, const char *from, fastln_axis a, fastln_axis b, ptrdiff_t width, ptrdiff_t n,
-                             char *next_to, const char *next_from, size_t size, int far) {
+                             char *next_to, const char *next_from, size_t size) {
     ptrdiff_t lines = TURN * (ptrdiff_t)size / CACHE_LINE; /* that are read of each place along a */
     for (ptrdiff_t j = 0; j < n; j++) {
         PREFETCH(next_to + j * b.to + CACHE_LINE - 1); /* what lies before came with the last cell */
-        if (far) PREFETCH(next_from + j / lines * a.from + j % lines * (TURN / lines) * b.from);
+        PREFETCH(next_from + j / lines * a.from + j % lines * (TURN / lines) * b.from);
         copy_line(to + j * b.to, from + j * b.from, width, a.to, a.from, size);
     }
 }
 
-FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size, int far) {
+FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size) {
     ptrdiff_t width = CACHE_LINE / (ptrdiff_t)size;
     for (ptrdiff_t j = 0; j < b.n; j += TURN) {
         ptrdiff_t n = fastln_least(TURN, b.n - j);
@@ -71,9 +70,9 @@ FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_
             else if (j + TURN < b.n)
                 next_to = to + (j + TURN) * b.to, next_from = from + (j + TURN) * b.from;
             if (i + width <= a.n)
-                copy_cell(here, there, a, b, width, n, next_to, next_from, size, far);
+                copy_cell(here, there, a, b, width, n, next_to, next_from, size);
             else
-                copy_cell(here, there, a, b, a.n - i, n, next_to, next_from, size, far);
+                copy_cell(here, there, a, b, a.n - i, n, next_to, next_from, size);
         }
     }
 }
@@ -81,10 +80,8 @@ FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_
 FORCED_INLINE void copy_tile(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size) {
     if (a.n < CACHE_LINE / (ptrdiff_t)size)
         for (ptrdiff_t j = 0; j < b.n; j++) copy_line(to + j * b.to, from + j * b.from, a.n, a.to, a.from, size);
-    else if (a.n * fastln_magnitude(a.from) > FAR)
-        copy_cells(to, from, a, b, size, 1);
     else
-        copy_cells(to, from, a, b, size, 0);
+        copy_cells(to, from, a, b, size);
 }
 
 /* A tile of which one side alternates, as in pairs or pixels, and the other does not. With constants compilers make
