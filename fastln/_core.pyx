@@ -426,8 +426,29 @@ cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes,
 
 # --- The one way through ---------------------------------------------------------------------------------------------
 
+cdef void describe_rows(fastln_task *task, npy_intp rows, npy_intp length, int type_num) noexcept:
+    """The usual case: x and y are rows one after the other. `arrange` would find the same."""
+    task.layout = FASTLN_ROWS
+    task.length = length
+    task.ndim = 1
+    task.shape[0] = rows
+    task.x_strides[0] = task.y_strides[0] = length * size_of(type_num)
+
+
 cdef int run(const fastln_task *task) noexcept nogil:
     return fastln_run(task)
+
+
+cdef int compute(const fastln_task *task) except -1:
+    cdef int failed
+    if fastln_is_long(task):  # for less, giving the GIL up costs more than it gains: milliseconds beside a busy thread
+        with nogil:
+            failed = run(task)
+    else:
+        failed = run(task)
+    if failed:
+        raise MemoryError("no memory for the part of x at work")
+    return 0
 
 
 cdef object normalize(fastln_operation operation, object x, object weight, object bias, object eps, object axis,
@@ -436,7 +457,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     cdef int[FASTLN_MAX_AXES] order
     cdef ndarray y, w = None, b = None, mean = None, rstd = None, given = None
     cdef npy_intp length = 1, rows = 1, size, vector_size
-    cdef int i, failed
+    cdef int i
     cdef bint copy = False
 
     cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
@@ -482,13 +503,8 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
             and axes + (axes & -axes) == <uint64_t>2 << (ndim - 1)  # the last axes
             and (given is None or is_plain(given) and PyArray_IS_C_CONTIGUOUS(given)
                  and (PyArray_DATA(given) == PyArray_DATA(source) or not share(source, size, given, size)))):
-        # The usual case. `arrange` would find the same.
         y = empty(ndim, shape, order, 0, type_num) if given is None else given
-        task.layout = FASTLN_ROWS
-        task.length = length
-        task.ndim = 1
-        task.shape[0] = rows
-        task.x_strides[0] = task.y_strides[0] = length * size_of(type_num)
+        describe_rows(&task, rows, length, type_num)
     else:
         y = arrange(&task, source, given, axes, type_num, order, &copy)
     if y is given:
@@ -513,13 +529,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     task.bias = NULL if b is None else PyArray_DATA(b)
     task.mean = NULL if mean is None else PyArray_DATA(mean)
     task.rstd = NULL if rstd is None else PyArray_DATA(rstd)
-    if fastln_is_long(&task):  # for less, giving the GIL up costs more than it gains: milliseconds beside a busy thread
-        with nogil:
-            failed = run(&task)
-    else:
-        failed = run(&task)
-    if failed:
-        raise MemoryError("no memory for the part of x at work")
+    compute(&task)
     if given is not None and y is not given:
         PyArray_CopyInto(given, y)
         y = given
@@ -668,6 +678,7 @@ cdef class _Norm:
     cdef vectorcall_function vectorcall
     cdef fastln_operation operation
     cdef object weight32, weight64, bias32, bias64, _eps, _axis
+    cdef npy_intp length  # of rows that `apply_rows` may take: that of weight and bias, -1 for any, 0 for none
 
     cdef int prepare(self, object weight, object bias, object eps, object axis, double offset) except -1:
         cdef double number = as_number(eps, "eps")
@@ -684,6 +695,8 @@ cdef class _Norm:
         self.bias32, self.bias64 = self.both(bias, "bias", 0)
         if weight is not None and bias is not None and self.weight64.shape != self.bias64.shape:
             raise ValueError(f"bias: expected shape {self.weight64.shape}, as weight, got {self.bias64.shape}")
+        cdef object own = self.bias64 if weight is None else self.weight64
+        self.length = 0 if self._axis is not LAST_AXIS else -1 if own is None else len(own) if own.ndim == 1 else 0
         self.vectorcall = <vectorcall_function>call_norm
         return 0
 
@@ -702,13 +715,58 @@ cdef class _Norm:
 
     cdef object apply(self, object x, object out):
         cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
-        cdef bint wide = result_type(source, "x") == NPY_FLOAT64
+        cdef int type_num = result_type(source, "x")
+        cdef bint wide = type_num == NPY_FLOAT64
+        if self.is_usual(source, out, type_num):
+            return self.apply_rows(source, out, type_num)
         try:
             return normalize(self.operation, source, self.weight64 if wide else self.weight32,
                              self.bias64 if wide else self.bias32, self._eps, self._axis, out, False, True, NO_OFFSET)
         except ValueError:
             self.check_shape(source)
             raise
+
+    cdef bint is_usual(self, ndarray x, object out, int type_num) except -1:
+        """Whether x and out are rows that the kernels can take as they are. The parameters were checked before, and are
+        nobody else's memory."""
+        cdef int ndim = PyArray_NDIM(x)
+        cdef npy_intp size = PyArray_NBYTES(x)
+        if not (ndim and size and (self.length == PyArray_DIMS(x)[ndim - 1] or self.length == -1)
+                and PyArray_TYPE(x) == type_num and is_plain(x) and PyArray_IS_C_CONTIGUOUS(x)):
+            return False
+        if out is None:
+            return True
+        if not PyArray_CheckExact(out):
+            return False
+        cdef ndarray y = <ndarray>out
+        return (PyArray_TYPE(y) == type_num and is_plain(y) and PyArray_IS_C_CONTIGUOUS(y) and PyArray_ISWRITEABLE(y)
+                and has_shape_of(y, x, <uint64_t>-1)
+                and (PyArray_DATA(x) == PyArray_DATA(y) or not share(x, size, y, size)))
+
+    cdef ndarray apply_rows(self, ndarray x, object out, int type_num):
+        """What `normalize` would do."""
+        cdef fastln_task task
+        cdef int[FASTLN_MAX_AXES] order
+        cdef int i, ndim = PyArray_NDIM(x)
+        cdef npy_intp rows = 1
+        for i in range(ndim):
+            order[i] = i
+            rows *= PyArray_DIMS(x)[i] if i < ndim - 1 else 1
+        cdef ndarray y = empty(ndim, PyArray_DIMS(x), order, 0, type_num) if out is None else <ndarray>out
+        cdef object weight = self.weight64 if type_num == NPY_FLOAT64 else self.weight32
+        cdef object bias = self.bias64 if type_num == NPY_FLOAT64 else self.bias32
+        describe_rows(&task, rows, PyArray_DIMS(x)[ndim - 1], type_num)
+        task.operation = self.operation
+        task.dtype = kernel_dtype(type_num)
+        task.eps = PyFloat_AS_DOUBLE(self._eps)
+        task.subtract_mean = True
+        task.x = PyArray_DATA(x)
+        task.y = PyArray_DATA(y)
+        task.weight = NULL if weight is None else PyArray_DATA(<ndarray>weight)
+        task.bias = NULL if bias is None else PyArray_DATA(<ndarray>bias)
+        task.mean = task.rstd = NULL
+        compute(&task)
+        return y
 
     cdef int check_shape(self, ndarray x) except -1:
         """It is x that does not fit, not the parameters."""

@@ -63,6 +63,78 @@ def test_out(rng):
     np.testing.assert_array_equal(x, expected)
 
 
+class Subclass(np.ndarray):
+    pass
+
+
+def unaligned(a):
+    return np.frombuffer(b"." + a.tobytes(), a.dtype, offset=1).reshape(a.shape)
+
+
+X = {
+    "rows": lambda a: a,
+    "vector": lambda a: a[0],
+    "batches": lambda a: a.reshape(2, 3, 8),
+    "no rows": lambda a: a[:0],
+    "no axis": lambda a: a[0, 0],
+    "short rows": lambda a: a[:, :7].copy(),
+    "no values": lambda a: a[:, :0].copy(),
+    "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "columns": np.asfortranarray,
+    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
+    "unaligned": unaligned,
+    "subclass": lambda a: a.view(Subclass),
+    "integers": lambda a: a.astype(np.int16),
+    "complex numbers": lambda a: a.astype(np.complex64),
+    "list": lambda a: a.tolist(),
+}
+OTHER_LENGTHS = ["short rows", "no values"]
+OUT = {
+    "new": lambda x: None,
+    "empty": lambda x: np.empty(x.shape, x.dtype),
+    "x": lambda x: x,
+    "overlapping": None,
+    "strided": lambda x: np.empty((*x.shape, 2), x.dtype)[..., 0],
+    "columns": lambda x: np.empty(x.shape, x.dtype, order="F"),
+    "subclass": lambda x: np.empty(x.shape, x.dtype).view(Subclass),
+    "other dtype": lambda x: np.empty(x.shape, np.float16),
+    "other shape": lambda x: np.empty((2, *x.shape), x.dtype),
+    "longer rows": lambda x: np.empty((*x.shape[:-1], 9), x.dtype),
+    "list": lambda x: [0.0],
+}
+
+
+@pytest.mark.parametrize("parameters", [True, False], ids=["parameters", "none"])
+@pytest.mark.parametrize("kind_of_out", OUT)
+@pytest.mark.parametrize("kind", X)
+def test_what_the_function_does_with_any_x_and_out(rng, kind, kind_of_out, parameters):
+    values = (rng.normal(size=(6, 8)) * 9).astype(np.float32)
+    weight, bias = rng.normal(size=(2, 8)) if parameters else (None, None)
+
+    def outcome(function, *given):
+        memory = np.append(np.float32(0), values)
+        x = X[kind](memory[1:].reshape(6, 8))
+        out = memory[:-1].reshape(6, 8) if kind_of_out == "overlapping" else OUT[kind_of_out](np.asarray(x))
+        try:
+            y = function(x, *given, out=out)
+        except (TypeError, ValueError) as error:
+            said = "" if kind in OTHER_LENGTHS else str(error)  # there x is wrong, or weight is
+            return type(error), said, memory.tobytes()
+        assert y is out or out is None
+        return type(y), y.dtype, y.shape, y.tobytes(), memory.tobytes()
+
+    assert outcome(fastln.LayerNorm(weight, bias)) == outcome(fastln.layer_norm, weight, bias)
+
+
+def test_read_only_out(rng):
+    x = rng.normal(size=(6, 8))
+    out = np.zeros_like(x)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out: expected a writeable array"):
+        fastln.LayerNorm()(x, out)
+    assert not out.any()
+
+
 def test_names_of_arguments_that_are_equal_but_not_identical(rng):
     x = rng.normal(size=(3, 8))
     name = "".join(["o", "u", "t"])
