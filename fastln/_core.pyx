@@ -6,6 +6,7 @@ The design in short:
 - A batch of one is decided by what the call itself costs. An exact ndarray is therefore read through NumPy's C API (3 ns,
   a typed memoryview takes 105), the task lies on the stack, and no Python object is made but the result.
 - Both operations go through `normalize`, so each check exists once. Nothing is written before all of them have passed.
+  Prepared objects checked their parameters when they were made, so their usual case goes past it (`apply_rows`).
 - `describe` finds the layout of any pair of arrays (fastln.h); the layouts differ in speed alone and give the same bits.
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
   temporaries of the array's size, unless `out` overlaps x without being x; and weight and bias are only copied, into the
@@ -102,6 +103,8 @@ cdef enum:
     NARROW = 5  # values side by side, if there are also
     SMALL = 256  # values in all rows that lie side by side, or
     WIDE = 16  # values side by side
+    ANY = -1  # lengths that the usual case of a prepared object takes
+    NONE = 0
 
 
 # --- Reading the arguments -------------------------------------------------------------------------------------------
@@ -424,7 +427,14 @@ cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes,
     return y
 
 
-# --- The one way through ---------------------------------------------------------------------------------------------
+# --- The way through -------------------------------------------------------------------------------------------------
+
+cdef bint are_plain_rows(ndarray x, ndarray y, npy_intp size, int type_num) except -1:
+    """Whether kernels can take x of so many bytes as it is, in C order, and y, which is None if it will be new."""
+    return (PyArray_TYPE(x) == type_num and is_plain(x) and PyArray_IS_C_CONTIGUOUS(x)
+            and (y is None or is_plain(y) and PyArray_IS_C_CONTIGUOUS(y)
+                 and (PyArray_DATA(y) == PyArray_DATA(x) or not share(x, size, y, size))))
+
 
 cdef void describe_rows(fastln_task *task, npy_intp rows, npy_intp length, int type_num) noexcept:
     """The usual case: x and y are rows one after the other. `arrange` would find the same."""
@@ -499,10 +509,8 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
         return result(operation, y, mean, rstd)
     size = length * rows * size_of(type_num)
     vector_size = length * size_of(compute_type)
-    if (PyArray_TYPE(source) == type_num and is_plain(source) and PyArray_IS_C_CONTIGUOUS(source)
-            and axes + (axes & -axes) == <uint64_t>2 << (ndim - 1)  # the last axes
-            and (given is None or is_plain(given) and PyArray_IS_C_CONTIGUOUS(given)
-                 and (PyArray_DATA(given) == PyArray_DATA(source) or not share(source, size, given, size)))):
+    if (axes + (axes & -axes) == <uint64_t>2 << (ndim - 1)  # the last axes
+            and are_plain_rows(source, given, size, type_num)):
         y = empty(ndim, shape, order, 0, type_num) if given is None else given
         describe_rows(&task, rows, length, type_num)
     else:
@@ -677,8 +685,9 @@ cdef class _Norm:
     """What LayerNorm and RMSNorm share: parameters in both precisions, each a copy of its own."""
     cdef vectorcall_function vectorcall
     cdef fastln_operation operation
-    cdef object weight32, weight64, bias32, bias64, _eps, _axis
-    cdef npy_intp length  # of rows that `apply_rows` may take: that of weight and bias, -1 for any, 0 for none
+    cdef object weight32, weight64, bias32, bias64, _axis
+    cdef double _eps
+    cdef npy_intp length  # of rows that `apply_rows` may take: that of weight and bias, ANY or NONE
 
     cdef int prepare(self, object weight, object bias, object eps, object axis, double offset) except -1:
         cdef double number = as_number(eps, "eps")
@@ -688,15 +697,19 @@ cdef class _Norm:
             raise ValueError(f"weight_offset: expected a finite number, got {offset}")
         if weight is None and offset != 0:
             raise ValueError(f"weight_offset: expected 0.0 without a weight, got {offset}")
-        self._eps = number
-        self._axis = LAST_AXIS if type(axis) is int and axis == -1 else tuple(axis) if isinstance(axis, list) else axis
-        as_axes(self._axis, FASTLN_MAX_AXES)  # whether it is an axis, or several, at all
-        self.weight32, self.weight64 = self.both(weight, "weight", offset)
-        self.bias32, self.bias64 = self.both(bias, "bias", 0)
-        if weight is not None and bias is not None and self.weight64.shape != self.bias64.shape:
-            raise ValueError(f"bias: expected shape {self.weight64.shape}, as weight, got {self.bias64.shape}")
-        cdef object own = self.bias64 if weight is None else self.weight64
-        self.length = 0 if self._axis is not LAST_AXIS else -1 if own is None else len(own) if own.ndim == 1 else 0
+        axis = LAST_AXIS if type(axis) is int and axis == -1 else tuple(axis) if isinstance(axis, list) else axis
+        as_axes(axis, FASTLN_MAX_AXES)  # whether it is an axis, or several, at all
+        weight32, weight64 = self.both(weight, "weight", offset)
+        bias32, bias64 = self.both(bias, "bias", 0)
+        if weight is not None and bias is not None and weight64.shape != bias64.shape:
+            raise ValueError(f"bias: expected shape {weight64.shape}, as weight, got {bias64.shape}")
+        # All or nothing: `apply_rows` relies on it.
+        self.length = NONE
+        self.weight32, self.weight64, self.bias32, self.bias64 = weight32, weight64, bias32, bias64
+        self._eps, self._axis = number, axis
+        own = bias64 if weight is None else weight64
+        if axis is LAST_AXIS and (own is None or own.ndim == 1):
+            self.length = ANY if own is None else len(own)
         self.vectorcall = <vectorcall_function>call_norm
         return 0
 
@@ -727,38 +740,33 @@ cdef class _Norm:
             raise
 
     cdef bint is_usual(self, ndarray x, object out, int type_num) except -1:
-        """Whether x and out are rows that the kernels can take as they are. The parameters were checked before, and are
-        nobody else's memory."""
-        cdef int ndim = PyArray_NDIM(x)
+        """Whether x and out are for `apply_rows`."""
+        cdef int last = PyArray_NDIM(x) - 1
         cdef npy_intp size = PyArray_NBYTES(x)
-        if not (ndim and size and (self.length == PyArray_DIMS(x)[ndim - 1] or self.length == -1)
-                and PyArray_TYPE(x) == type_num and is_plain(x) and PyArray_IS_C_CONTIGUOUS(x)):
+        if last < 0 or size == 0 or self.length != PyArray_DIMS(x)[last] and self.length != ANY:
             return False
-        if out is None:
-            return True
-        if not PyArray_CheckExact(out):
+        if out is not None and not (PyArray_CheckExact(out) and PyArray_TYPE(<ndarray>out) == type_num
+                                    and PyArray_ISWRITEABLE(<ndarray>out) and has_shape_of(<ndarray>out, x, <uint64_t>-1)):
             return False
-        cdef ndarray y = <ndarray>out
-        return (PyArray_TYPE(y) == type_num and is_plain(y) and PyArray_IS_C_CONTIGUOUS(y) and PyArray_ISWRITEABLE(y)
-                and has_shape_of(y, x, <uint64_t>-1)
-                and (PyArray_DATA(x) == PyArray_DATA(y) or not share(x, size, y, size)))
+        return are_plain_rows(x, <ndarray>out, size, type_num)
 
     cdef ndarray apply_rows(self, ndarray x, object out, int type_num):
-        """What `normalize` would do."""
+        """What `normalize` would do. weight and bias have been checked before; nobody else has their memory."""
         cdef fastln_task task
         cdef int[FASTLN_MAX_AXES] order
         cdef int i, ndim = PyArray_NDIM(x)
         cdef npy_intp rows = 1
         for i in range(ndim):
             order[i] = i
-            rows *= PyArray_DIMS(x)[i] if i < ndim - 1 else 1
+        for i in range(ndim - 1):
+            rows *= PyArray_DIMS(x)[i]
         cdef ndarray y = empty(ndim, PyArray_DIMS(x), order, 0, type_num) if out is None else <ndarray>out
         cdef object weight = self.weight64 if type_num == NPY_FLOAT64 else self.weight32
         cdef object bias = self.bias64 if type_num == NPY_FLOAT64 else self.bias32
         describe_rows(&task, rows, PyArray_DIMS(x)[ndim - 1], type_num)
         task.operation = self.operation
         task.dtype = kernel_dtype(type_num)
-        task.eps = PyFloat_AS_DOUBLE(self._eps)
+        task.eps = self._eps
         task.subtract_mean = True
         task.x = PyArray_DATA(x)
         task.y = PyArray_DATA(y)
@@ -785,7 +793,7 @@ cdef class _Norm:
 
     @property
     def weight(self):
-        return self.weight64
+        return None if self.weight64 is None else self.weight64.view()  # which nobody can resize
 
     @property
     def eps(self):
@@ -843,7 +851,7 @@ cdef class LayerNorm(_Norm):
 
     @property
     def bias(self):
-        return self.bias64
+        return None if self.bias64 is None else self.bias64.view()
 
     @staticmethod
     def from_mapping(mapping, prefix="", eps=1e-5, *, axis=-1):
@@ -861,7 +869,7 @@ cdef class LayerNorm(_Norm):
         return LayerNorm(weight, find(mapping, prefix, BIAS_NAMES), eps, axis=axis)
 
     def __reduce__(self):
-        return _rebuild, (LayerNorm, {"weight": self.weight64, "bias": self.bias64, "eps": self._eps, "axis": self._axis})
+        return _rebuild, (LayerNorm, {"weight": self.weight, "bias": self.bias, "eps": self._eps, "axis": self._axis})
 
 
 @cython.final
@@ -908,7 +916,7 @@ cdef class RMSNorm(_Norm):
         return RMSNorm(weight, eps, axis=axis, weight_offset=weight_offset)
 
     def __reduce__(self):
-        return _rebuild, (RMSNorm, {"weight": self.weight64, "eps": self._eps, "axis": self._axis})
+        return _rebuild, (RMSNorm, {"weight": self.weight, "eps": self._eps, "axis": self._axis})
 
 
 # --- Threads ---------------------------------------------------------------------------------------------------------

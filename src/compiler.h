@@ -11,11 +11,7 @@
 #else
 #define FORCED_INLINE static inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
-#ifdef __aarch64__
-#define UNROLL4 /* a vector is four registers there */
-#else
 #define UNROLL4 _Pragma("GCC unroll 4")
-#endif
 #define PREFETCH(p) __builtin_prefetch(p)
 #endif
 

@@ -217,7 +217,20 @@ INLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const
     return fine;
 }
 
+/* The same for a row by itself, without vectors that are mostly empty: it waits for each of these steps. */
+INLINE int N(finish_one)(N(plan) plan, double sum, double squares, N(scales) *s) {
+    double offset = sum * plan.inverse, m2 = squares - sum * offset, var = m2 * plan.inverse + plan.eps;
+    double rstd = 1 / sqrt(var);
+    s->m2[0] = m2, s->var[0] = var;
+    s->mean[0] = (REAL)(s->p[0] + offset);
+    s->minus[0] = -s->p[0];
+    s->rstd[0] = (REAL)rstd;
+    s->shift[0] = (REAL)(offset * (0 - rstd));
+    return N(is_fine)(s, 0);
+}
+
 INLINE int N(finish_rows)(N(plan) plan, int rows, REAL *r, REAL *q, N(scales) *s) {
+    if (rows == 1) return N(finish_one)(plan, r[0], q[0], s);
     for (int i = rows; i % 8; i++) s->p[i] = r[i] = 0, q[i] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, rows, r, q, NULL, s);
 }

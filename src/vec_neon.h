@@ -7,6 +7,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "compiler.h"
+
+/* Four registers in a row are enough. */
+#undef UNROLL4
+#define UNROLL4
+
 typedef struct { float32x4_t q[4]; } f32_vec;
 typedef struct { float64x2_t q[4]; } f64_vec;
 

@@ -104,15 +104,15 @@ OUT = {
 }
 
 
-@pytest.mark.parametrize("parameters", [True, False], ids=["parameters", "none"])
+@pytest.mark.parametrize("dtype", DTYPES[:4], ids=lambda dtype: np.dtype(dtype).name)
 @pytest.mark.parametrize("kind_of_out", OUT)
 @pytest.mark.parametrize("kind", X)
-def test_what_the_function_does_with_any_x_and_out(rng, kind, kind_of_out, parameters):
-    values = (rng.normal(size=(6, 8)) * 9).astype(np.float32)
-    weight, bias = rng.normal(size=(2, 8)) if parameters else (None, None)
+def test_what_the_functions_do_with_any_x_and_out(rng, kind, kind_of_out, dtype):
+    values = (rng.normal(size=(6, 8)) * 9).astype(dtype)
+    weight, bias = rng.normal(size=(2, 8))
 
     def outcome(function, *given):
-        memory = np.append(np.float32(0), values)
+        memory = np.append(values[0, 0], values)
         x = X[kind](memory[1:].reshape(6, 8))
         out = memory[:-1].reshape(6, 8) if kind_of_out == "overlapping" else OUT[kind_of_out](np.asarray(x))
         try:
@@ -124,6 +124,39 @@ def test_what_the_function_does_with_any_x_and_out(rng, kind, kind_of_out, param
         return type(y), y.dtype, y.shape, y.tobytes(), memory.tobytes()
 
     assert outcome(fastln.LayerNorm(weight, bias)) == outcome(fastln.layer_norm, weight, bias)
+    assert outcome(fastln.LayerNorm()) == outcome(fastln.layer_norm)
+    assert outcome(fastln.RMSNorm(weight)) == outcome(fastln.rms_norm, weight)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_large_arrays(rng, dtype):
+    x = rng.normal(size=(700, 1000)).astype(dtype)  # long enough for threads, and to give up the GIL
+    weight, bias = rng.normal(size=(2, 1000))
+    expected = fastln.layer_norm(x, weight, bias)
+    np.testing.assert_array_equal(fastln.LayerNorm(weight, bias)(x, out=x), expected)
+
+
+def test_a_failed_init_leaves_the_object_as_it_was(rng):
+    norm = fastln.LayerNorm(np.ones(4096), np.ones(4096))
+    for wrong in ((np.ones(2), np.ones(3)), (np.ones(2), "x"), (np.ones(2), np.ones(2), -1)):
+        with pytest.raises((ValueError, TypeError)):
+            norm.__init__(*wrong)
+    x = rng.normal(size=(3, 4096))
+    np.testing.assert_array_equal(norm(x), fastln.layer_norm(x, np.ones(4096), np.ones(4096)))
+    norm.__init__(np.ones(2), np.ones(2))
+    with pytest.raises(ValueError, match="x: expected normalized axes of shape"):
+        norm(x)
+
+
+def test_the_parameters_cannot_be_resized():
+    norm = fastln.LayerNorm(np.ones(4096), np.ones(4096))
+    for parameter in (norm.weight, norm.bias):
+        with pytest.raises(ValueError, match="resize"):
+            parameter.resize(2, refcheck=False)
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            parameter.flags.writeable = True
+        parameter.shape = (64, 64)
+    assert norm.weight.shape == norm.bias.shape == (4096,)
 
 
 def test_read_only_out(rng):
