@@ -9,8 +9,8 @@ The design in short:
   Prepared objects checked their parameters when they were made, so their usual case goes past it (`apply_rows`).
 - `describe` finds the layout of any pair of arrays (fastln.h); the layouts differ in speed alone and give the same bits.
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
-  temporaries of the array's size, unless `out` overlaps x without being x; and weight and bias are only copied, into the
-  order of memory, where at least 8 rows are permuted (src/pieces.c).
+  temporaries of the array's size, but for windows of up to 4 MiB a thread, unless `out` overlaps x without being x; and
+  weight and bias are only copied, into the order of memory, where at least 8 rows are permuted (src/pieces.c).
 """
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact

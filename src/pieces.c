@@ -269,7 +269,9 @@ static int find_vector(const fastln_task *task, fastln_task *vector) {
 
 int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) {
     fastln_task written, vector;
-    ptrdiff_t window = rows < threads ? FASTLN_WINDOW : FASTLN_LARGEST_WINDOW;
+    ptrdiff_t window = rows < threads         ? FASTLN_WINDOW
+                       : fastln_dense_y(task) ? FASTLN_LARGE_WINDOW
+                                              : FASTLN_LARGEST_WINDOW;
     if (fastln_neighbours(task) * fastln_window_stride(task, task->length) > window) return 1;
     if (task->length < SHORT_ROW || !find_lines(task, &written)) return 0;
     return rows >= ENOUGH_ROWS || !find_vector(task, &vector);
