@@ -103,7 +103,8 @@ cdef enum:
     NARROW = 5  # values side by side, if there are also
     SMALL = 256  # values in all rows that lie side by side, or
     WIDE = 16  # values side by side
-    ANY = -1  # lengths that the usual case of a prepared object takes
+    # Lengths of rows that a prepared object takes without further checks, if it is not one length.
+    ANY = -1
     NONE = 0
 
 
