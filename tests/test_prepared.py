@@ -3,6 +3,7 @@
 import gc
 import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import ml_dtypes
@@ -155,7 +156,9 @@ def test_the_parameters_cannot_be_resized():
             parameter.resize(2, refcheck=False)
         with pytest.raises(ValueError, match="WRITEABLE"):
             parameter.flags.writeable = True
-        parameter.shape = (64, 64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # since NumPy 2.5
+            parameter.shape = (64, 64)
     assert norm.weight.shape == norm.bias.shape == (4096,)
 
 
