@@ -170,9 +170,10 @@ static NOINLINE N(lanes)
     return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
-/* The same for less than four blocks, the usual case, without a tree in memory. */
-INLINE N(lanes) N(few)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
-    ptrdiff_t blocks = count / BLOCK, size = BLOCK * step;
+/* The same for less than four blocks side by side, the usual case, without a tree in memory. */
+INLINE N(lanes) N(few)(const char *x, ptrdiff_t count, int centred) {
+    const ptrdiff_t step = LANES * SIZE, size = BLOCK * step;
+    ptrdiff_t blocks = count / BLOCK;
     int rest_n = (int)(count % BLOCK);
     const char *end = x + blocks * size;
     N(lanes) a = N(block)(x, step, BLOCK, LANES, centred, NULL);
@@ -185,14 +186,14 @@ INLINE N(lanes) N(few)(const char *x, ptrdiff_t step, ptrdiff_t count, int centr
     }
     return rest_n ? N(merge_counts)(a, blocks * BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred) : a;
 }
-static NOINLINE N(lanes) N(few_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
-    return centred ? N(few)(x, step, count, 1) : N(few)(x, step, count, 0);
+static NOINLINE N(lanes) N(few_blocks)(const char *x, ptrdiff_t count, int centred) {
+    return centred ? N(few)(x, count, 1) : N(few)(x, count, 0);
 }
 
 /* The statistics of count >= 1 vectors. */
 INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
     if (count <= BLOCK) return N(block_of)(x, step, (int)count, lanes, centred, scale);
-    if (count < 4 * BLOCK && lanes == LANES && !scale) return N(few_blocks)(x, step, count, centred);
+    if (count < 4 * BLOCK && step == LANES * SIZE && lanes == LANES && !scale) return N(few_blocks)(x, count, centred);
     return N(all_blocks)(x, step, count, lanes, centred, scale);
 }
 
@@ -231,7 +232,11 @@ INLINE int N(finish_one)(N(plan) plan, double sum, double squares, N(scales) *s)
 
 INLINE int N(finish_rows)(N(plan) plan, int rows, REAL *r, REAL *q, N(scales) *s) {
     if (rows == 1) return N(finish_one)(plan, r[0], q[0], s);
-    for (int i = rows; i % 8; i++) s->p[i] = r[i] = 0, q[i] = (REAL)plan.length; /* no row, but a fine one */
+    /* The rest are no rows, but fine ones. Four at a time, as they are loaded: a load has to wait for smaller stores. */
+    int i = rows;
+    for (; i % 4; i++) s->p[i] = r[i] = 0, q[i] = (REAL)plan.length;
+    for (; i % 8; i += 4)
+        for (int j = 0; j < 4; j++) s->p[i + j] = r[i + j] = 0, q[i + j] = (REAL)plan.length;
     return N(finish)(plan, rows, r, q, NULL, s);
 }
 

@@ -189,8 +189,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
     ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
     int stream = N(is_streamed)(task), near = size <= NEAR;
     int fetch = size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
-    /* Fewer where the next ones are fetched meanwhile, which also takes room in L1; measured. */
-    ptrdiff_t group = row <= GROUPED_ROW / (fetch ? 4 : 2) ? 8 : row <= GROUPED_ROW ? 4 : 1;
+    ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= GROUPED_ROW ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
     if (stream) group = row <= GROUPED_ROW ? LANES : row <= 4 * GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task);
