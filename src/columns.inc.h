@@ -5,7 +5,7 @@ INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? wi
 
 /* The values of a tile reach over as many pages as a row is long, which no processor foresees. */
 INLINE void N(prefetch_tile_row)(const char *x, int width) {
-    for (int at = 0; at < width * SIZE; at += CACHE_LINE) prefetch(x + at);
+    for (int at = 0; at < width * SIZE; at += FASTLN_LINE) PREFETCH(x, at);
 }
 
 /* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is
@@ -34,7 +34,7 @@ INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int w
 
 INLINE int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
                            double (*k)[LANES], N(scales) *s) {
-    N(plan) plan = N(plan_of)(task);
+    N(plan) plan = N(plan_of)(task, 1);
     int fine = 1;
     for (int v = 0; v * LANES < width; v++)
         fine &= N(column_moments)(plan, x + v * LANES * SIZE, task->x_step, N(lanes_in)(width, v), centred,
@@ -47,7 +47,7 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
                                   N(scales) *s, int centred) {
     const char *x = rows->x + first * SIZE;
     double k[TILE][LANES];
-    VEC scale[TILE] = {V(set1)(1)};
+    VEC scale[TILE];
     for (int v = 0; v * LANES < width; v++) {
         int lanes = N(lanes_in)(width, v);
         REAL tops[LANES], powers[LANES];
@@ -80,11 +80,8 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
             continue;
         }
         for (int v = 0; v * LANES < width; v++) N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), s + v);
-        switch (N(affine)(task)) {
-        case 0: N(apply_tile)(task, x, y, width, next, s, 0, centred, NULL); break;
-        case WEIGHT: N(apply_tile)(task, x, y, width, next, s, WEIGHT, centred, NULL); break;
-        case BIAS: N(apply_tile)(task, x, y, width, next, s, BIAS, centred, NULL); break;
-        default: N(apply_tile)(task, x, y, width, next, s, WEIGHT | BIAS, centred, NULL);
-        }
+#define DO(affine) N(apply_tile)(task, x, y, width, next, s, affine, centred, NULL)
+        FOR_AFFINE(task)
+#undef DO
     }
 }

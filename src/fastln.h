@@ -1,7 +1,8 @@
 /* fastln.h: the one contract between the kernels and everything that calls them.
  *
  *   _core.pyx / kernels.pyx  ->  fastln_run(task)      run.c       cuts a task into runs, serial or parallel
- *                            ->  kernel->rows(...)     rows.inc.h  the arithmetic, compiled once per instruction set
+ *                            ->  kernel->rows(...)     rows.inc.h, columns.inc.h, pieces.inc.h
+ *                                                      the arithmetic, compiled once per instruction set
  *
  * A task names arrays by address, shape and stride; it owns nothing. It must be valid: the callers check,
  * the kernels do not. */

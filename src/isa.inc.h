@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "compiler.h"
+#include "sizes.h"
 
 #ifndef INLINE
 #define INLINE FORCED_INLINE
@@ -25,7 +26,6 @@ enum { IN_CACHE, FROM_MEMORY }; /* how y is written: as it is, or with what come
 enum {
     WEIGHT = 1,
     BIAS = 2,
-    CACHE_LINE = 64,
     SHORT_ROW = 4,     /* vectors; up to here a group of four rows stays in registers */
     TILE = 16,         /* vectors side by side in the columns layout: row by row, their lines are fetched together */
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */

@@ -3,6 +3,14 @@
  * layouts share. */
 
 INLINE int N(affine)(const fastln_task *task) { return (task->weight ? WEIGHT : 0) | (task->bias ? BIAS : 0); }
+/* DO(affine), which is a constant there. */
+#define FOR_AFFINE(task)            \
+    switch (N(affine)(task)) {      \
+    case 0: DO(0); break;           \
+    case WEIGHT: DO(WEIGHT); break; \
+    case BIAS: DO(BIAS); break;     \
+    default: DO(WEIGHT | BIAS);     \
+    }
 
 /* y = ((x + minus) * rstd + shift) * w + b */
 INLINE VEC N(transform)(VEC x, VEC minus, VEC rstd, VEC shift, VEC w, VEC b, int affine, int centred) {
@@ -80,3 +88,4 @@ ENTRIES(rms_norm, 0)
                             N(power)},
 static const fastln_kernel N(kernels)[FASTLN_OPERATIONS] = {FASTLN_FOR_EACH_OPERATION(KERNEL)};
 #undef KERNEL
+#undef FOR_AFFINE

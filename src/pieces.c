@@ -11,7 +11,6 @@
  * written in its order. */
 #include "pieces.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 
 #include "scattered.h"
@@ -19,15 +18,12 @@
 #include "walk.h"
 
 enum {
-    CACHE_LINE = 64,
-    VECTOR = 64, /* bytes of the compute type */
-    WINDOW_SIZE = FASTLN_WINDOW + FASTLN_TOGETHER * CACHE_LINE,
-    SHORT_LINE = 64,   /* values; along shorter lines the kernel is not worth its call */
-    SHORT_ROW = 512,   /* values; for shorter rows a piece is not worth it */
-    SHARED_ROW = 8192, /* vectors; shorter rows are not shared by the threads */
-    SMALLEST = 16,     /* vectors in a piece */
-    LONG_PART = 256,   /* bytes of a line in memory */
-    ENOUGH_ROWS = 8,   /* to put all of weight and bias in their order for */
+    WINDOW_SIZE = FASTLN_WINDOW + FASTLN_TOGETHER * FASTLN_LINE,
+    SHORT_LINE = 64, /* values; along shorter lines the kernel is not worth its call */
+    SHORT_ROW = 512, /* values; for shorter rows a piece is not worth it */
+    SMALLEST = 16,   /* vectors in a piece */
+    LONG_PART = 256, /* bytes of a line in memory */
+    ENOUGH_ROWS = 8, /* to put all of weight and bias in their order for */
 };
 
 typedef struct plan {
@@ -42,8 +38,9 @@ typedef struct plan {
     ptrdiff_t line;      /* values in a line, 0 if there are none */
     fastln_task vector;  /* a weight or bias as rows of a task, to be gathered in the order of `written` */
     int by_piece;        /* which is done for each piece, into the window */
-    char *memory;        /* for each thread a window, and then its pieces */
-    ptrdiff_t memory_size;
+    int own;             /* whether each thread has rows of its own */
+    char *windows;       /* one for each thread, */
+    fastln_piece *pieces; /* and what is found of the rows at work on: a thread's own, or all threads' */
 } plan;
 
 typedef struct group { /* the rows at work on */
@@ -57,7 +54,7 @@ typedef struct group { /* the rows at work on */
 } group;
 
 static char *window_of(const group *g, int thread) {
-    return g->plan->memory + (g->threads > 1 ? thread : g->thread) * g->plan->memory_size;
+    return g->plan->windows + (g->threads > 1 ? thread : g->thread) * (ptrdiff_t)WINDOW_SIZE;
 }
 
 /* Values [first, first + count) of the rows, where a kernel can read them and write them. */
@@ -187,7 +184,7 @@ static void measure_cold(group *g) {
 static void do_group(const plan *p, fastln_rows rows, int thread, int threads) {
     group g;
     g.plan = p, g.rows = rows, g.thread = thread, g.threads = threads, g.copied = 0;
-    g.pieces = (fastln_piece *)(p->memory + thread * p->memory_size + WINDOW_SIZE);
+    g.pieces = p->pieces + thread * p->together * p->count;
     for (int r = 0; r < FASTLN_TOGETHER; r++) {
         g.known[r] = 0;
         g.scales[r] = (fastln_scale){.cold = 0, .k = 1};
@@ -280,7 +277,7 @@ int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) 
 /* At most `most` values: as many lines of the last axis as fill cache lines of the one before, if there is room for them. */
 static ptrdiff_t whole_lines(const fastln_task *task, ptrdiff_t most) {
     if (task->layout != FASTLN_SCATTERED) return most;
-    ptrdiff_t lines = CACHE_LINE / fastln_item_size(task) * task->row_shape[task->row_ndim - 1];
+    ptrdiff_t lines = FASTLN_LINE / fastln_item_size(task) * task->row_shape[task->row_ndim - 1];
     return lines <= most ? most / lines * lines : most;
 }
 
@@ -291,9 +288,8 @@ static int has_long_parts(const fastln_task *task, ptrdiff_t together) {
 }
 
 static void run_groups(plan *p, int threads) {
-    ptrdiff_t groups = (p->rows + p->together - 1) / p->together;
-    if (threads > 1 && (groups >= 4 * threads || p->vectors < SHARED_ROW)) {
-        fastln_parallel_for(groups, threads, do_own_group, p);
+    if (p->own) {
+        fastln_parallel_for(fastln_divide_up(p->rows, p->together), threads, do_own_group, p);
         return;
     }
     fastln_walk walk;
@@ -318,21 +314,24 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
         p.written = *task;
         p.written.x_step = p.written.y_step = 0;
     }
-    p.lanes = VECTOR / fastln_compute_size(task);
+    p.lanes = FASTLN_VECTOR / fastln_compute_size(task);
     p.vectors = task->length / p.lanes;
     p.tail = task->length % p.lanes;
-    p.leaf = FASTLN_WINDOW / VECTOR / p.together / (p.by_piece ? 2 : 1);
-    while (p.vectors >= SHARED_ROW && p.leaf > SMALLEST && p.vectors < 4 * threads * p.leaf) p.leaf /= 2;
-    p.count = (task->length + p.leaf * p.lanes - 1) / (p.leaf * p.lanes);
+    p.leaf = FASTLN_WINDOW / FASTLN_VECTOR / p.together / (p.by_piece ? 2 : 1);
+    while (p.vectors >= FASTLN_SHARED_ROW && p.leaf > SMALLEST && p.vectors < 4 * threads * p.leaf) p.leaf /= 2;
+    p.count = fastln_divide_up(task->length, p.leaf * p.lanes);
     p.part = p.line ? p.leaf * p.lanes : whole_lines(task, p.leaf * p.lanes);
-    p.parts = (task->length + p.part - 1) / p.part;
-    p.memory_size = WINDOW_SIZE + p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
+    p.parts = fastln_divide_up(task->length, p.part);
+    p.own = threads > 1 && (fastln_divide_up(rows, p.together) >= 4 * threads || p.vectors < FASTLN_SHARED_ROW);
+    ptrdiff_t windows_size = threads * (ptrdiff_t)WINDOW_SIZE;
+    ptrdiff_t pieces_size = (p.own ? threads : 1) * p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
     ptrdiff_t vectors_size = reordered && !p.by_piece ? 2 * vector_size : 0;
-    void *memory = malloc((size_t)(threads * p.memory_size + vectors_size + CACHE_LINE));
+    void *memory = malloc((size_t)(windows_size + pieces_size + vectors_size + FASTLN_LINE));
     if (!memory) return -1;
-    p.memory = fastln_line_after(memory);
+    p.windows = fastln_line_after(memory);
+    p.pieces = (fastln_piece *)(p.windows + windows_size);
     if (vectors_size) {
-        char *vectors = p.memory + threads * p.memory_size;
+        char *vectors = p.windows + windows_size + pieces_size;
         p.written.weight = reorder(&p, task->weight, 0, task->length, vectors);
         p.written.bias = reorder(&p, task->bias, 0, task->length, vectors + vector_size);
     }

@@ -10,6 +10,8 @@
 #define FASTLN_LARGE_WINDOW (1 << 20)
 #define FASTLN_LARGEST_WINDOW (1 << 22)
 
+#define FASTLN_SHARED_ROW 8192 /* vectors; rows that are at least as long, and few, are shared by the threads */
+
 /* Whether they are better for scattered rows than a window of whole ones. */
 int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads);
 

@@ -2,13 +2,14 @@
 
 INLINE void N(do_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece, int centred) {
     VEC k = V(set1)((REAL)scale->k);
+    _Static_assert(sizeof(N(lanes)) == sizeof(fastln_piece), "a piece is three vectors");
     N(lanes) s = N(vectors)(x, LANES * SIZE, vectors, LANES, centred, scale->cold ? &k : NULL);
     memcpy(piece, &s, sizeof s);
 }
 
 INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
                          ptrdiff_t leaf, fastln_scale *scale, int centred) {
-    N(plan) plan = N(plan_of)(task);
+    N(plan) plan = N(plan_of)(task, scale->k); /* 1 if it is not cold */
     ptrdiff_t leaves = plan.full / leaf, rest = plan.full % leaf;
     VEC zero = V(set1)(0), k = V(set1)((REAL)scale->k);
     N(lanes) s[4] = {{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}};
@@ -21,7 +22,6 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     if (rest) memcpy(s, pieces + leaves, sizeof *s);
     s[0] = N(tree_top)(&tree, leaves, leaf, s[0], rest, centred);
     N(scales) found;
-    if (scale->cold) plan.eps = plan.eps * scale->k * scale->k;
     int fine = N(merge_one)(plan, tail, s, centred, scale->cold ? &k : NULL, &found);
     if (scale->cold)
         N(give_cold_stats)(task, row, 0, 1, &scale->k, &found);
@@ -40,7 +40,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
     s.minus[0] = (REAL)scale->minus, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
     if (scale->cold)
         N(apply_cold)(task, scale, x, y, first, count, &s, centred);
-    else if (count * SIZE >= 3 * CACHE_LINE && N(is_streamed)(task))
+    else if (count * SIZE >= 3 * FASTLN_LINE && N(is_streamed)(task))
         N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else
         N(apply_rows)(task, &row, first, count, &s, centred, task->layout == FASTLN_ROWS ? 0 : task->x_step,

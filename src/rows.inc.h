@@ -32,15 +32,15 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
     }
     if (form == IN_CACHE) {
         UNROLL4 for (; i + 2 * LANES <= count; i += LANES) E(store)(out + i, APPLY(i, LANES));
-    }
-    for (; i + 2 * LANES <= count; i += LANES) {
-        prefetch(x + i * SIZE + ahead);
-        prefetch(y + i * SIZE + y_ahead);
-        E(store)(out + i, APPLY(i, LANES));
-    }
+    } else
+        for (; i + 2 * LANES <= count; i += LANES) {
+            PREFETCH(x, i * SIZE + ahead);
+            PREFETCH(y, i * SIZE + y_ahead);
+            E(store)(out + i, APPLY(i, LANES));
+        }
     if (count >= LANES) {
         VEC last = APPLY(i, LANES), end = APPLY(count - LANES, LANES);
-        prefetch(x + i * SIZE + ahead);
+        PREFETCH(x, i * SIZE + ahead);
         E(store)(out + i, last);
         E(store)(out + count - LANES, end);
     } else {
@@ -55,17 +55,12 @@ INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrd
     const char *x = rows->x;
     char *y = rows->y;
     int n = (int)rows->count;
-#define APPLY_ROWS(affine)                                                                                        \
+#define DO(affine)                                                                                                \
     for (int j = 0; j < n; j++)                                                                                   \
     N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, first, count, s, j, affine, centred, NULL, \
                  ahead, y_ahead, form)
-    switch (N(affine)(task)) {
-    case 0: APPLY_ROWS(0); break;
-    case WEIGHT: APPLY_ROWS(WEIGHT); break;
-    case BIAS: APPLY_ROWS(BIAS); break;
-    default: APPLY_ROWS(WEIGHT | BIAS);
-    }
-#undef APPLY_ROWS
+    FOR_AFFINE(task)
+#undef DO
 }
 
 #include "stream.inc.h"
@@ -95,9 +90,8 @@ static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *row
     const char *x = rows->x + i * rows->x_stride;
     fastln_scale scale = {.cold = 1, .k = N(power)(N(do_largest)(x, task->length), task->eps)};
     VEC k = V(set1)((REAL)scale.k);
-    N(plan) plan = N(plan_of)(task);
+    N(plan) plan = N(plan_of)(task, scale.k);
     N(scales) s;
-    plan.eps = plan.eps * scale.k * scale.k; /* in this order: k * k may overflow */
     N(row_moments)(plan, x, 0, 1, centred, 0, &k, &s);
     N(give_cold_stats)(task, rows, i, 1, &scale.k, &s);
     N(apply_cold)(task, &scale, x, rows->y + i * rows->y_stride, 0, task->length, &s, centred);
@@ -119,7 +113,7 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
 /* Groups of LANES rows of `full` vectors, a small constant, and maybe a tail. All affine forms are one: a weight of 1 and
  * a bias of -0 change nothing. */
 INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int full, int centred) {
-    N(plan) plan = N(plan_of)(task);
+    N(plan) plan = N(plan_of)(task, 1);
     int tail = plan.tail;
     N(scales) s;
     VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
@@ -151,8 +145,8 @@ INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int 
                 if (!full) part[r] = APPLY(0, 0, tail);
                 UNROLL4 for (int v = 0; v < full; v++) {
                     VEC t = APPLY(v, v * LANES, LANES);
-                    prefetch(x + v * LANES * SIZE + ahead);
-                    prefetch(y + v * LANES * SIZE + y_ahead);
+                    PREFETCH(x, v * LANES * SIZE + ahead);
+                    PREFETCH(y, v * LANES * SIZE + y_ahead);
                     if (v == full - 1 && tail) part[0] = APPLY(full, end, LANES);
                     E(store)((ELEMENT *)y + v * LANES, t);
                 }
@@ -192,7 +186,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
     ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= GROUPED_ROW ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
     if (stream) group = row <= GROUPED_ROW ? LANES : row <= 4 * GROUPED_ROW ? 4 : 1;
-    N(plan) plan = N(plan_of)(task);
+    N(plan) plan = N(plan_of)(task, 1);
     N(scales) s;
     for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
         fastln_rows some = *rows; /* a group of them */

@@ -2,7 +2,6 @@
  * at a time as it has room for. */
 #include "scattered.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 
 #include "pieces.h"
@@ -20,7 +19,8 @@ ptrdiff_t fastln_neighbours(const fastln_task *task) {
 
 ptrdiff_t fastln_window_stride(const fastln_task *task, ptrdiff_t count) {
     ptrdiff_t bytes = count * fastln_item_size(task);
-    return bytes % 1024 == 0 ? bytes + 64 : bytes; /* or they would all fight for the same places in the cache */
+    return bytes % 1024 == 0 ? bytes + FASTLN_LINE
+                             : bytes; /* or they would all fight for the same places in the cache */
 }
 
 static int is_dense(const fastln_task *task, const void *at, const ptrdiff_t *strides, const ptrdiff_t *row_strides) {
@@ -107,12 +107,13 @@ static void do_runs(const job *j, const fastln_runs *runs, char *window) {
     if (!j->dense_y) rows.y = window, rows.y_stride = row, y_distance = rows.count * row;
     if (x_distance == rows.count * rows.x_stride && y_distance == rows.count * rows.y_stride)
         rows.count *= times, times = 1;
-    for (; times > 0; times--) {
-        j->kernel->rows(j->task, &rows);
-        rows.x += x_distance;
-        rows.y += y_distance;
-        if (rows.mean) rows.mean += rows.count * size;
-        if (rows.rstd) rows.rstd += rows.count * size;
+    for (ptrdiff_t i = 0; i < times; i++) {
+        fastln_rows some = rows;
+        some.x += i * x_distance;
+        some.y += i * y_distance;
+        if (some.mean) some.mean += i * rows.count * size;
+        if (some.rstd) some.rstd += i * rows.count * size;
+        j->kernel->rows(j->task, &some);
     }
     if (!j->dense_y) fastln_scatter(j->task, runs, 0, j->task->length, window, row);
 }
@@ -140,12 +141,12 @@ int fastln_run_scattered(const fastln_task *task, const fastln_kernel *kernel, p
              .at_once = FASTLN_WINDOW / row};
     if (j.at_once < fastln_neighbours(task)) j.at_once = fastln_neighbours(task);
     j.at_once = fastln_least(j.at_once, rows);
-    if (threads > 1) j.at_once = fastln_least(j.at_once, (rows + threads - 1) / threads);
-    j.size = (j.at_once * row + 63) / 64 * 64;
-    void *memory = malloc((size_t)(threads * j.size + 64));
+    if (threads > 1) j.at_once = fastln_least(j.at_once, fastln_divide_up(rows, threads));
+    j.size = fastln_divide_up(j.at_once * row, FASTLN_LINE) * FASTLN_LINE;
+    void *memory = malloc((size_t)(threads * j.size + FASTLN_LINE));
     if (!memory) return -1;
     j.windows = fastln_line_after(memory);
-    fastln_parallel_for((rows + j.at_once - 1) / j.at_once, threads, do_window, &j);
+    fastln_parallel_for(fastln_divide_up(rows, j.at_once), threads, do_window, &j);
     free(memory);
     return 0;
 }

@@ -3,11 +3,7 @@
  * four rows are written side by side, or four parts of a long one. */
 
 /* Bytes of x, or of y. */
-INLINE ptrdiff_t N(array_size)(const fastln_task *task) {
-    ptrdiff_t size = task->length * SIZE;
-    for (int axis = 0; axis < task->ndim; axis++) size *= task->shape[axis];
-    return size;
-}
+INLINE ptrdiff_t N(array_size)(const fastln_task *task) { return fastln_count_rows(task) * task->length * SIZE; }
 /* In place x has the cache lines already, scattered rows go through a window, and of a short row too many are shared with
  * its neighbours. */
 INLINE int N(is_streamed)(const fastln_task *task) {
@@ -15,7 +11,7 @@ INLINE int N(is_streamed)(const fastln_task *task) {
            N(array_size)(task) >= STREAMED;
 }
 
-#define LINE (CACHE_LINE / SIZE) /* values */
+#define LINE (FASTLN_LINE / SIZE) /* values */
 #define LINE_VECTORS (LINE / LANES)
 
 typedef struct { /* a row, or a part of one */
@@ -35,7 +31,7 @@ INLINE N(strand) N(strand_of)(const fastln_task *task, const fastln_rows *rows, 
     if (task->weight) t.weight = (const REAL *)task->weight + at;
     if (task->bias) t.bias = (const REAL *)task->bias + at;
     t.minus = V(set1)(s->minus[row]), t.rstd = V(set1)(s->rstd[row]), t.shift = V(set1)(s->shift[row]);
-    t.head = (ptrdiff_t)(-(uintptr_t)t.y % CACHE_LINE) / SIZE;
+    t.head = (ptrdiff_t)(-(uintptr_t)t.y % FASTLN_LINE) / SIZE;
     return t;
 }
 
@@ -52,7 +48,7 @@ INLINE void N(stream_lines)(const N(strand) *t, int strands, ptrdiff_t lines, pt
                             int centred) {
     for (ptrdiff_t line = 0; line < lines; line++) UNROLL4 for (int r = 0; r < strands; r++) {
             ptrdiff_t i = t[r].head + line * LINE;
-            prefetch(t[r].x + i * SIZE + ahead);
+            PREFETCH(t[r].x, i * SIZE + ahead);
             N(stream_line)(t + r, i, affine, centred);
         }
 }
@@ -116,12 +112,9 @@ static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *
     int parts = rows->count == 1 && part >= STREAMED_PART * LINE;
     fastln_rows strands = *rows;
     if (parts) strands.count = 4, strands.x_stride = strands.y_stride = part * SIZE;
-#define STREAM(affine) N(stream_strands)(task, &strands, first, parts ? part : count, s, parts, ahead, affine, centred)
-    if (N(affine)(task) == (WEIGHT | BIAS))
-        STREAM(WEIGHT | BIAS);
-    else
-        STREAM(N(affine)(task));
-#undef STREAM
+#define DO(affine) N(stream_strands)(task, &strands, first, parts ? part : count, s, parts, ahead, affine, centred)
+    FOR_AFFINE(task)
+#undef DO
     if (parts && count > 4 * part) {
         fastln_rows rest = {.x = rows->x + 4 * part * SIZE, .y = rows->y + 4 * part * SIZE, .count = 1};
         N(apply_rows)(task, &rest, first + 4 * part, count - 4 * part, s, centred, 0, 0, FROM_MEMORY);

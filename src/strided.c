@@ -9,10 +9,9 @@
 #include <string.h>
 
 #include "compiler.h"
-#include "walk.h"
+#include "sizes.h"
 
 enum {
-    CACHE_LINE = 64,
     TURN = 32,  /* values of a cell in the direction of reading */
     SHORT = 64, /* values; fewer are not worth a loop of their own */
     LIST = 256,
@@ -48,16 +47,16 @@ FORCED_INLINE void copy_long_line(char *restrict to, const char *restrict from, 
  * next cell will write are fetched meanwhile, as a processor waits for few of those, and those that it will read. */
 FORCED_INLINE void copy_cell(char *to, const char *from, fastln_axis a, fastln_axis b, ptrdiff_t width, ptrdiff_t n,
                              char *next_to, const char *next_from, size_t size) {
-    ptrdiff_t lines = TURN * (ptrdiff_t)size / CACHE_LINE; /* that are read of each place along a */
+    ptrdiff_t lines = TURN * (ptrdiff_t)size / FASTLN_LINE; /* that are read of each place along a */
     for (ptrdiff_t j = 0; j < n; j++) {
-        PREFETCH(next_to + j * b.to + CACHE_LINE - 1); /* what lies before came with the last cell */
-        PREFETCH(next_from + j / lines * a.from + j % lines * (TURN / lines) * b.from);
+        PREFETCH(next_to, j * b.to + FASTLN_LINE - 1); /* what lies before came with the last cell */
+        PREFETCH(next_from, j / lines * a.from + j % lines * (TURN / lines) * b.from);
         copy_line(to + j * b.to, from + j * b.from, width, a.to, a.from, size);
     }
 }
 
 FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size) {
-    ptrdiff_t width = CACHE_LINE / (ptrdiff_t)size;
+    ptrdiff_t width = FASTLN_LINE / (ptrdiff_t)size;
     for (ptrdiff_t j = 0; j < b.n; j += TURN) {
         ptrdiff_t n = fastln_least(TURN, b.n - j);
         for (ptrdiff_t i = 0; i < a.n; i += width) {
@@ -78,7 +77,7 @@ FORCED_INLINE void copy_cells(char *to, const char *from, fastln_axis a, fastln_
 }
 
 FORCED_INLINE void copy_tile(char *to, const char *from, fastln_axis a, fastln_axis b, size_t size) {
-    if (a.n < CACHE_LINE / (ptrdiff_t)size)
+    if (a.n < FASTLN_LINE / (ptrdiff_t)size)
         for (ptrdiff_t j = 0; j < b.n; j++) copy_line(to + j * b.to, from + j * b.from, a.n, a.to, a.from, size);
     else
         copy_cells(to, from, a, b, size);

@@ -102,9 +102,6 @@ static inline void f64_narrow(double *p, f64_vec a) {
     _mm256_storeu_pd(p + 4, a.hi);
 }
 
-/* Any address will do. A macro, because GCC drops calls of a function that does nothing but prefetch. */
-#define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
-
 static inline f32_vec f32_load(const float *p) { return F32_EACH(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
 static inline f32_vec f32_load_n(const float *p, int n) {
     return F32_EACH(_mm256_maskload_ps(p, f32_first_lo(n)), _mm256_maskload_ps(p + 8, f32_first_hi(n)));

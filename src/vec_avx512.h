@@ -55,9 +55,6 @@ static inline void f32_narrow(float *p, f64_vec a) { _mm256_storeu_ps(p, _mm512_
 static inline f64_vec f64_widen(const double *p) { return _mm512_loadu_pd(p); }
 static inline void f64_narrow(double *p, f64_vec a) { _mm512_storeu_pd(p, a); }
 
-/* Any address will do. A macro, because GCC drops calls of a function that does nothing but prefetch. */
-#define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
-
 /* Loads and stores, one set per dtype. The half types widen to float and round to nearest even. */
 static inline f32_vec f32_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline f32_vec f32_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(f32_first(n), p); }

@@ -77,7 +77,6 @@ static inline int f64_within(f64_vec a, double low, double high) {
     return all;
 }
 
-#define prefetch(p) ((void)(p))
 static inline void stream_fence(void) {}
 
 static inline uint32_t bits_of(float a) {

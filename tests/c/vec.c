@@ -274,7 +274,6 @@ int main(int argc, char **argv) {
         test_half_tails(&half_types[i]);
         test_half_stores(&half_types[i], floats);
     }
-    prefetch(NULL);
     printf("%" PRIu64 " checks passed\n", checks);
     return 0;
 }
