@@ -1,20 +1,23 @@
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, SupportsIndex, final, overload, type_check_only
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, final, overload, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __pyx_capi__: dict[str, object]
 
+_Real: TypeAlias = SupportsFloat | SupportsIndex
+_Axes: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
+
 @overload
 def layer_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
-    eps: float = 1e-5,
+    eps: _Real = 1e-5,
     *,
-    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    axis: _Axes = -1,
     out: NDArray[Any] | None = None,
     return_stats: Literal[False] = False,
     subtract_mean: bool = True,
@@ -24,35 +27,58 @@ def layer_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
-    eps: float = 1e-5,
+    eps: _Real = 1e-5,
     *,
-    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    axis: _Axes = -1,
     out: NDArray[Any] | None = None,
     return_stats: Literal[True],
     subtract_mean: bool = True,
 ) -> tuple[NDArray[Any], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]: ...
 @overload
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: _Real = 1e-5,
+    *,
+    axis: _Axes = -1,
+    out: NDArray[Any] | None = None,
+    return_stats: bool,
+    subtract_mean: bool = True,
+) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]: ...
+@overload
 def rms_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
-    eps: float = 1e-6,
+    eps: _Real = 1e-6,
     *,
-    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    axis: _Axes = -1,
     out: NDArray[Any] | None = None,
     return_stats: Literal[False] = False,
-    weight_offset: float = 0.0,
+    weight_offset: _Real = 0.0,
 ) -> NDArray[Any]: ...
 @overload
 def rms_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
-    eps: float = 1e-6,
+    eps: _Real = 1e-6,
     *,
-    axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+    axis: _Axes = -1,
     out: NDArray[Any] | None = None,
     return_stats: Literal[True],
-    weight_offset: float = 0.0,
+    weight_offset: _Real = 0.0,
 ) -> tuple[NDArray[Any], NDArray[np.floating[Any]]]: ...
+@overload
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    eps: _Real = 1e-6,
+    *,
+    axis: _Axes = -1,
+    out: NDArray[Any] | None = None,
+    return_stats: bool,
+    weight_offset: _Real = 0.0,
+) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.floating[Any]]]: ...
 
 @type_check_only
 class _Norm:
@@ -70,9 +96,9 @@ class LayerNorm(_Norm):
         self,
         weight: ArrayLike | None = None,
         bias: ArrayLike | None = None,
-        eps: float = 1e-5,
+        eps: _Real = 1e-5,
         *,
-        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+        axis: _Axes = -1,
     ) -> None: ...
     @property
     def bias(self) -> NDArray[np.float64] | None: ...
@@ -80,9 +106,9 @@ class LayerNorm(_Norm):
     def from_mapping(
         mapping: Mapping[str, Any],
         prefix: str = "",
-        eps: float = 1e-5,
+        eps: _Real = 1e-5,
         *,
-        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
+        axis: _Axes = -1,
     ) -> LayerNorm: ...
 
 @final
@@ -90,19 +116,19 @@ class RMSNorm(_Norm):
     def __init__(
         self,
         weight: ArrayLike | None = None,
-        eps: float = 1e-6,
+        eps: _Real = 1e-6,
         *,
-        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
-        weight_offset: float = 0.0,
+        axis: _Axes = -1,
+        weight_offset: _Real = 0.0,
     ) -> None: ...
     @staticmethod
     def from_mapping(
         mapping: Mapping[str, Any],
         prefix: str = "",
-        eps: float = 1e-6,
+        eps: _Real = 1e-6,
         *,
-        axis: SupportsIndex | Sequence[SupportsIndex] = -1,
-        weight_offset: float = 0.0,
+        axis: _Axes = -1,
+        weight_offset: _Real = 0.0,
     ) -> RMSNorm: ...
 
 def get_num_threads() -> int: ...

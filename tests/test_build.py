@@ -138,3 +138,23 @@ def test_no_avx_outside_its_files(functions):
 def test_stubs(tmp_path):
     pytest.importorskip("mypy")
     output([sys.executable, "-m", "mypy.stubtest", "fastln"], cwd=tmp_path, timeout=300)
+
+
+CALLS = """import numpy as np
+import fastln
+
+def calls(x: np.ndarray, flag: bool) -> None:
+    y: np.ndarray = fastln.layer_norm(x, x[0], None, np.float32(1e-5), axis=(-1,), out=x)
+    y, mean, rstd = fastln.layer_norm(x, return_stats=True)
+    y, rstd = fastln.rms_norm(x, [1, 2], 0, return_stats=True)
+    fastln.layer_norm(x, return_stats=flag)
+    fastln.rms_norm(x, return_stats=flag)
+    norm: fastln.LayerNorm = fastln.LayerNorm.from_mapping({"weight": x}, eps=1)
+    y = norm(x, out=x)
+"""
+
+
+def test_calls_that_type_checkers_accept(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "calls.py").write_text(CALLS)
+    output([sys.executable, "-m", "mypy", "calls.py"], cwd=tmp_path, timeout=300)

@@ -11,7 +11,7 @@ import pytest
 
 import fastln
 import vectors
-from fastln import kernels
+from fastln import _cases, kernels
 from processes import python
 
 BITS = {"f16": np.float16, "bf16": ml_dtypes.bfloat16}
@@ -47,7 +47,8 @@ def test_there_is_one_per_operation_and_dtype():
 
 def test_the_tests_follow_the_same_lists():
     """An operation, dtype or instruction set that is compiled can't escape its tests."""
-    assert listed("OPERATION") == vectors.OPERATIONS
+    assert listed("OPERATION") == vectors.OPERATIONS == list(_cases.OPERATIONS)
+    assert set(_cases.DTYPES) == {fmt.name for fmt in vectors.FORMATS}
     assert listed("DTYPE") == [fmt.name.replace("float", "f") for fmt in vectors.FORMATS] == list(DTYPES)
     assert listed("ISA") == [name for name, *_ in fastln._core._isas()]
 
