@@ -9,8 +9,9 @@ The design in short:
   Prepared objects checked their parameters when they were made, so their usual case goes past it (`apply_rows`).
 - `describe` finds the layout of any pair of arrays (fastln.h); the layouts differ in speed alone and give the same bits.
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
-  temporaries of the array's size, but for windows of up to 4 MiB a thread, unless `out` overlaps x without being x; and
-  weight and bias are only copied, into the order of memory, where at least 8 rows are permuted (src/pieces.c).
+  temporaries of the array's size, unless `out` overlaps x without being x: only windows of up to 4 MiB a thread, and 192
+  bytes for each 16 KiB or more of the rows at work (src/pieces.c). weight and bias are copied if their dtype or layout is not
+  the kernels', if they overlap `out`, or, into the order of memory, for 8 and more permuted rows.
 """
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
@@ -142,7 +143,10 @@ cdef npy_intp size_of(int type_num) noexcept:
 cdef ndarray as_array(object a, str name):
     if isinstance(a, ndarray) and isinstance(a, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected {ACCEPTED}, got a masked array")
-    return np.asarray(a)
+    try:
+        return np.asarray(a)
+    except ValueError as why:  # such as rows of several lengths
+        raise ValueError(f"{name}: expected an array, got a {type(a).__name__} of which NumPy makes none: {why}") from None
 
 
 cdef double as_number(object value, str name) except? -1:
@@ -151,9 +155,36 @@ cdef double as_number(object value, str name) except? -1:
     try:
         if not np.iscomplexobj(value):  # NumPy would drop the imaginary part
             return value
-    except (TypeError, OverflowError):
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number in the range of float64, got a larger one") from None
+    except TypeError:
         pass
     raise TypeError(f"{name}: expected a real number, got {type(value).__name__}")
+
+
+cdef bint as_bool(object value, str name) except -1:
+    if value is True or value is False:
+        return value is True
+    try:
+        return bool(value)
+    except ValueError:  # an array
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}") from None
+
+
+cdef double as_eps(object value) except -1:
+    cdef double eps = as_number(value, "eps")
+    if not (isfinite(eps) and eps >= 0):
+        raise ValueError(f"eps: expected a finite number >= 0, got {value}")
+    return eps
+
+
+cdef double as_offset(object value, bint has_weight) except? -1:
+    cdef double offset = as_number(value, "weight_offset")
+    if not isfinite(offset):
+        raise ValueError(f"weight_offset: expected a finite number, got {value}")
+    if offset != 0 and not has_weight:
+        raise ValueError(f"weight_offset: expected 0.0 without a weight, got {value}")
+    return offset
 
 
 cdef uint64_t as_axes(object axis, int ndim) except 0:
@@ -211,7 +242,7 @@ cdef int check_out(object out, ndarray x, int type_num) except -1:
         raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
     cdef ndarray y = <ndarray>out
     if not PyArray_CheckExact(out):
-        as_array(out, "out")
+        as_array(out, "out")  # raises for a masked one
     if PyArray_TYPE(y) != type_num or not PyArray_ISNOTSWAPPED(y):
         raise TypeError(f"out: expected dtype {empty(0, NULL, NULL, 0, type_num).dtype}, got {y.dtype}")
     if not has_shape_of(y, x, <uint64_t>-1):
@@ -450,8 +481,19 @@ cdef int run(const fastln_task *task) noexcept nogil:
     return fastln_run(task)
 
 
-cdef int compute(const fastln_task *task) except -1:
+cdef int compute(fastln_task *task, fastln_operation operation, int type_num, double eps, ndarray x, ndarray y,
+                 ndarray weight, ndarray bias, ndarray mean, ndarray rstd) except -1:
+    """Runs a task whose layout is described."""
     cdef int failed
+    task.operation = operation
+    task.dtype = kernel_dtype(type_num)
+    task.eps = eps
+    task.x = PyArray_DATA(x)
+    task.y = PyArray_DATA(y)
+    task.weight = NULL if weight is None else PyArray_DATA(weight)
+    task.bias = NULL if bias is None else PyArray_DATA(bias)
+    task.mean = NULL if mean is None else PyArray_DATA(mean)
+    task.rstd = NULL if rstd is None else PyArray_DATA(rstd)
     if fastln_is_long(task):  # for less, giving the GIL up costs more than it gains: milliseconds beside a busy thread
         with nogil:
             failed = run(task)
@@ -463,7 +505,7 @@ cdef int compute(const fastln_task *task) except -1:
 
 
 cdef object normalize(fastln_operation operation, object x, object weight, object bias, object eps, object axis,
-                      object out, bint return_stats, bint subtract_mean, object weight_offset):
+                      object out, object return_stats, object subtract_mean, object weight_offset):
     cdef fastln_task task  # large, so only what is used gets a value
     cdef int[FASTLN_MAX_AXES] order
     cdef ndarray y, w = None, b = None, mean = None, rstd = None, given = None
@@ -477,18 +519,14 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     cdef int ndim = PyArray_NDIM(source)
     cdef npy_intp *shape = PyArray_DIMS(source)
     cdef uint64_t axes = as_axes(axis, ndim)
-    cdef double offset = as_number(weight_offset, "weight_offset")
-    task.eps = as_number(eps, "eps")
-    if not (isfinite(task.eps) and task.eps >= 0):
-        raise ValueError(f"eps: expected a finite number >= 0, got {eps}")
-    if not isfinite(offset):
-        raise ValueError(f"weight_offset: expected a finite number, got {weight_offset}")
+    cdef double offset = as_offset(weight_offset, weight is not None)
+    cdef double number = as_eps(eps)
+    cdef bint with_stats = as_bool(return_stats, "return_stats")
+    task.subtract_mean = as_bool(subtract_mean, "subtract_mean")
     if weight is not None:
         w = as_vector(weight, "weight", source, axes, compute_type if offset == 0 else NPY_FLOAT64)
         if offset != 0:
             w = as_vector(np.add(w, offset), "weight", source, axes, compute_type)
-    elif offset != 0:
-        raise ValueError(f"weight_offset: expected 0.0 without a weight, got {weight_offset}")
     if bias is not None:
         b = as_vector(bias, "bias", source, axes, compute_type)
     if out is not None:
@@ -503,7 +541,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
             rows *= shape[i]
     if length * rows == 0:
         y = empty(ndim, shape, order, 0, type_num) if given is None else given
-        if return_stats:
+        if with_stats:
             mean = empty(ndim, shape, order, axes, compute_type)
             mean.fill(np.nan)
             rstd = mean.copy()
@@ -521,7 +559,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
             w = w.copy()
         if b is not None and share(b, vector_size, y, size):
             b = b.copy()
-    if return_stats:
+    if with_stats:
         rstd = empty(ndim, shape, order, axes, compute_type)
         if operation == FASTLN_layer_norm:
             mean = empty(ndim, shape, order, axes, compute_type)
@@ -529,16 +567,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
         PyArray_CopyInto(y, source)
         source = y
 
-    task.operation = operation
-    task.dtype = kernel_dtype(type_num)
-    task.subtract_mean = subtract_mean
-    task.x = PyArray_DATA(source)
-    task.y = PyArray_DATA(y)
-    task.weight = NULL if w is None else PyArray_DATA(w)
-    task.bias = NULL if b is None else PyArray_DATA(b)
-    task.mean = NULL if mean is None else PyArray_DATA(mean)
-    task.rstd = NULL if rstd is None else PyArray_DATA(rstd)
-    compute(&task)
+    compute(&task, operation, type_num, number, source, y, w, b, mean, rstd)
     if given is not None and y is not given:
         PyArray_CopyInto(given, y)
         y = given
@@ -551,8 +580,8 @@ cdef object result(fastln_operation operation, ndarray y, ndarray mean, ndarray 
     return (y, mean, rstd) if operation == FASTLN_layer_norm else (y, rstd)
 
 
-def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, bint return_stats=False,
-               bint subtract_mean=True):
+def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, return_stats=False,
+               subtract_mean=True):
     """Layer normalization.
 
     Over the normalized axes of ``x``, with the biased variance::
@@ -598,7 +627,8 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, bint r
     Notes
     -----
     The result of a row depends on the row and on the parameters only, not on the other rows, the number of threads or
-    the instruction set. A NaN or an infinity makes its own row NaN and no other. Nothing is written when a call raises.
+    the instruction set. A NaN or an infinity makes its own row NaN and no other. Nothing is written when a call raises,
+    unless it is a MemoryError.
 
     References
     ----------
@@ -619,7 +649,7 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, bint r
     return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, return_stats, subtract_mean, NO_OFFSET)
 
 
-def rms_norm(x, weight=None, eps=1e-6, *, axis=-1, out=None, bint return_stats=False, weight_offset=0.0):
+def rms_norm(x, weight=None, eps=1e-6, *, axis=-1, out=None, return_stats=False, weight_offset=0.0):
     """Root mean square layer normalization.
 
     Over the normalized axes of ``x``::
@@ -677,6 +707,13 @@ cdef object find(object mapping, str prefix, tuple names):
     return None
 
 
+cdef object find_weight(object mapping, str prefix):
+    weight = find(mapping, prefix, WEIGHT_NAMES)
+    if weight is None:
+        raise KeyError(f"{prefix}: expected a key for the weight after it, one of {', '.join(WEIGHT_NAMES)}")
+    return weight
+
+
 def _rebuild(cls, keywords):
     return cls(**keywords)
 
@@ -690,28 +727,25 @@ cdef class _Norm:
     cdef double _eps
     cdef npy_intp length  # of rows that `apply_rows` may take: that of weight and bias, ANY or NONE
 
-    cdef int prepare(self, object weight, object bias, object eps, object axis, double offset) except -1:
-        cdef double number = as_number(eps, "eps")
-        if not (isfinite(number) and number >= 0):
-            raise ValueError(f"eps: expected a finite number >= 0, got {eps}")
-        if not isfinite(offset):
-            raise ValueError(f"weight_offset: expected a finite number, got {offset}")
-        if weight is None and offset != 0:
-            raise ValueError(f"weight_offset: expected 0.0 without a weight, got {offset}")
+    cdef int prepare(self, object weight, object bias, object eps, object axis, object weight_offset) except -1:
+        if self.vectorcall != NULL:
+            raise TypeError(f"a {type(self).__name__} keeps its parameters: make another one")
+        cdef double number = as_eps(eps)
+        cdef double offset = as_offset(weight_offset, weight is not None)
         axis = LAST_AXIS if type(axis) is int and axis == -1 else tuple(axis) if isinstance(axis, list) else axis
         as_axes(axis, FASTLN_MAX_AXES)  # whether it is an axis, or several, at all
         weight32, weight64 = self.both(weight, "weight", offset)
         bias32, bias64 = self.both(bias, "bias", 0)
         if weight is not None and bias is not None and weight64.shape != bias64.shape:
             raise ValueError(f"bias: expected shape {weight64.shape}, as weight, got {bias64.shape}")
-        # All or nothing: `apply_rows` relies on it.
-        self.length = NONE
         self.weight32, self.weight64, self.bias32, self.bias64 = weight32, weight64, bias32, bias64
         self._eps, self._axis = number, axis
         own = bias64 if weight is None else weight64
-        if axis is LAST_AXIS and (own is None or own.ndim == 1):
+        if axis is not LAST_AXIS or own is not None and own.ndim != 1:
+            self.length = NONE
+        else:
             self.length = ANY if own is None else len(own)
-        self.vectorcall = <vectorcall_function>call_norm
+        self.vectorcall = <vectorcall_function>call_norm  # last: before, there is nothing to call
         return 0
 
     cdef tuple both(self, object a, str name, double offset):
@@ -723,9 +757,9 @@ cdef class _Norm:
             raise ValueError(f"{name}: expected the shape of the normalized axes, got a number")
         wide = np.array(given, np.float64, order="C") + offset
         with np.errstate(over="ignore"):  # it may be for float64 alone
-            narrow = wide.astype(np.float32)
-        wide.flags.writeable = narrow.flags.writeable = False
-        return narrow, wide
+            narrow = np.array(wide if offset != 0 else given, np.float32, order="C")  # rounded once, as `as_vector` does
+        # In memory that nobody can write to or resize: the kernels rely on it.
+        return tuple([np.ndarray(v.shape, v.dtype, v.tobytes()) for v in (narrow, wide)])
 
     cdef object apply(self, object x, object out):
         cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
@@ -765,16 +799,8 @@ cdef class _Norm:
         cdef object weight = self.weight64 if type_num == NPY_FLOAT64 else self.weight32
         cdef object bias = self.bias64 if type_num == NPY_FLOAT64 else self.bias32
         describe_rows(&task, rows, PyArray_DIMS(x)[ndim - 1], type_num)
-        task.operation = self.operation
-        task.dtype = kernel_dtype(type_num)
-        task.eps = self._eps
         task.subtract_mean = True
-        task.x = PyArray_DATA(x)
-        task.y = PyArray_DATA(y)
-        task.weight = NULL if weight is None else PyArray_DATA(<ndarray>weight)
-        task.bias = NULL if bias is None else PyArray_DATA(<ndarray>bias)
-        task.mean = task.rstd = NULL
-        compute(&task)
+        compute(&task, self.operation, type_num, self._eps, x, y, <ndarray>weight, <ndarray>bias, None, None)
         return y
 
     cdef int check_shape(self, ndarray x) except -1:
@@ -794,7 +820,7 @@ cdef class _Norm:
 
     @property
     def weight(self):
-        return None if self.weight64 is None else self.weight64.view()  # which nobody can resize
+        return None if self.weight64 is None else self.weight64.view()  # whose shape anybody may set
 
     @property
     def eps(self):
@@ -848,7 +874,7 @@ cdef class LayerNorm(_Norm):
 
     def __init__(self, weight=None, bias=None, eps=1e-5, *, axis=-1):
         self.operation = FASTLN_layer_norm
-        self.prepare(weight, bias, eps, axis, 0)
+        self.prepare(weight, bias, eps, axis, NO_OFFSET)
 
     @property
     def bias(self):
@@ -864,10 +890,7 @@ cdef class LayerNorm(_Norm):
         KeyError
             If there is no weight.
         """
-        weight = find(mapping, prefix, WEIGHT_NAMES)
-        if weight is None:
-            raise KeyError(f"{prefix}: expected a key for the weight after it, one of {', '.join(WEIGHT_NAMES)}")
-        return LayerNorm(weight, find(mapping, prefix, BIAS_NAMES), eps, axis=axis)
+        return LayerNorm(find_weight(mapping, prefix), find(mapping, prefix, BIAS_NAMES), eps, axis=axis)
 
     def __reduce__(self):
         return _rebuild, (LayerNorm, {"weight": self.weight, "bias": self.bias, "eps": self._eps, "axis": self._axis})
@@ -899,7 +922,7 @@ cdef class RMSNorm(_Norm):
 
     def __init__(self, weight=None, eps=1e-6, *, axis=-1, weight_offset=0.0):
         self.operation = FASTLN_rms_norm
-        self.prepare(weight, None, eps, axis, as_number(weight_offset, "weight_offset"))
+        self.prepare(weight, None, eps, axis, weight_offset)
 
     @staticmethod
     def from_mapping(mapping, prefix="", eps=1e-6, *, axis=-1, weight_offset=0.0):
@@ -911,10 +934,7 @@ cdef class RMSNorm(_Norm):
         KeyError
             If there is none.
         """
-        weight = find(mapping, prefix, WEIGHT_NAMES)
-        if weight is None:
-            raise KeyError(f"{prefix}: expected a key for the weight after it, one of {', '.join(WEIGHT_NAMES)}")
-        return RMSNorm(weight, eps, axis=axis, weight_offset=weight_offset)
+        return RMSNorm(find_weight(mapping, prefix), eps, axis=axis, weight_offset=weight_offset)
 
     def __reduce__(self):
         return _rebuild, (RMSNorm, {"weight": self.weight, "eps": self._eps, "axis": self._axis})
@@ -942,7 +962,8 @@ def get_num_threads():
 
 
 def set_num_threads(n):
-    """Lets each call from now on use up to `n` threads, the calling one included, in the whole process.
+    """Lets each call from now on use up to `n` threads, the calling one included, in the whole process; more than 1024
+    count as 1024.
 
     Raises
     ------
@@ -954,6 +975,8 @@ def set_num_threads(n):
 
 class num_threads:
     """Context manager: up to `n` threads inside, in the whole process, and the number from before afterwards.
+
+    Not for several Python threads at once: the number is the process's, and who leaves last decides.
 
     Raises
     ------

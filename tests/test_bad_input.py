@@ -76,9 +76,35 @@ def test_axis(operation):
 def test_eps(operation):
     for eps in (-1e-5, float("nan"), float("inf"), -1, np.float32(-1)):
         refuses(ValueError, f"eps: expected a finite number >= 0, got {eps}", operation, np.zeros(3), eps=eps)
-    for eps in ("1e-5", None, 1j, np.complex64(1), [1e-5], 10**400, b"1"):
+    refuses(
+        ValueError,
+        "eps: expected a number in the range of float64, got a larger one",
+        operation,
+        np.zeros(3),
+        eps=10**400,
+    )
+    for eps in ("1e-5", None, 1j, np.complex64(1), [1e-5], b"1"):
         name = type(eps).__name__
         refuses(TypeError, f"eps: expected a real number, got {name}", operation, np.zeros(3), eps=eps)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_flags(operation):
+    message = "return_stats: expected True or False, got ndarray"
+    refuses(TypeError, message, operation, np.zeros(3), return_stats=np.ones(2))
+    assert len(operation(np.zeros(3), return_stats=np.True_)) == len(operation(np.zeros(3), return_stats=1))
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "1.24.0", reason="NumPy makes arrays of objects of them")
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_lists_of_several_lengths(operation):
+    ragged = [[1.0, 2.0], [3.0]]
+    with pytest.raises(
+        ValueError, match=r"^x: expected an array, got a list of which NumPy makes none: .*inhomogeneous"
+    ):
+        operation(ragged)
+    with pytest.raises(ValueError, match=r"^weight: expected an array, got a list of which NumPy makes none"):
+        operation(np.zeros((2, 2)), ragged, axis=(0, 1))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -137,29 +137,55 @@ def test_large_arrays(rng, dtype):
     np.testing.assert_array_equal(fastln.LayerNorm(weight, bias)(x, out=x), expected)
 
 
-def test_a_failed_init_leaves_the_object_as_it_was(rng):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_integers_are_rounded_once(dtype):
+    x = np.array([[1, 2]], dtype)
+    weight = np.array([(1 << 60) + (1 << 36) + 1] * 2)  # above the middle of two float32, but not as a float64
+    np.testing.assert_array_equal(fastln.RMSNorm(weight)(x), fastln.rms_norm(x, weight))
+    np.testing.assert_array_equal(fastln.LayerNorm(weight, weight)(x), fastln.layer_norm(x, weight, weight))
+
+
+def test_parameters_stay(rng):
     norm = fastln.LayerNorm(np.ones(4096), np.ones(4096))
-    for wrong in ((np.ones(2), np.ones(3)), (np.ones(2), "x"), (np.ones(2), np.ones(2), -1)):
-        with pytest.raises((ValueError, TypeError)):
-            norm.__init__(*wrong)
     x = rng.normal(size=(3, 4096))
-    np.testing.assert_array_equal(norm(x), fastln.layer_norm(x, np.ones(4096), np.ones(4096)))
-    norm.__init__(np.ones(2), np.ones(2))
-    with pytest.raises(ValueError, match="x: expected normalized axes of shape"):
+    expected = norm(x)
+    for other in ((np.ones(2), np.ones(2)), (np.ones(2), np.ones(3)), (np.ones(2), "x")):
+        with pytest.raises(TypeError, match="a LayerNorm keeps its parameters"):
+            norm.__init__(*other)
+    np.testing.assert_array_equal(norm(x), expected)
+
+
+def test_an_object_without_init(rng):
+    x = rng.normal(size=(3, 8))
+    norm = fastln.LayerNorm.__new__(fastln.LayerNorm)
+    assert norm.weight is None
+    assert norm.bias is None
+    assert norm.eps == 0
+    with pytest.raises(TypeError, match="axis: expected an int or a tuple of ints, got None"):
         norm(x)
 
 
 def test_the_parameters_cannot_be_resized():
     norm = fastln.LayerNorm(np.ones(4096), np.ones(4096))
     for parameter in (norm.weight, norm.bias):
-        with pytest.raises(ValueError, match="resize"):
-            parameter.resize(2, refcheck=False)
-        with pytest.raises(ValueError, match="WRITEABLE"):
-            parameter.flags.writeable = True
+        while isinstance(parameter, np.ndarray):  # the memory belongs to what comes last
+            with pytest.raises(ValueError, match="resize"):
+                parameter.resize(2, refcheck=False)
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                parameter.flags.writeable = True
+            parameter = parameter.base
+        assert isinstance(parameter, bytes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # since NumPy 2.5
-            parameter.shape = (64, 64)
+            norm.weight.shape = (64, 64)
     assert norm.weight.shape == norm.bias.shape == (4096,)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+def test_empty_parameters(shape):
+    norm = fastln.LayerNorm(np.ones(shape), np.ones(shape), axis=tuple(range(1, len(shape) + 1)))
+    assert norm.weight.shape == shape
+    assert norm(np.ones((3, *shape))).shape == (3, *shape)
 
 
 def test_read_only_out(rng):
