@@ -7,7 +7,8 @@ The design in short:
   a typed memoryview takes 105), the task lies on the stack, and no Python object is made but the result.
 - Both operations go through `normalize`, so each check exists once. Nothing is written before all of them have passed.
   Prepared objects checked their parameters when they were made, so their usual case goes past it (`apply_rows`).
-- `describe` finds the layout of any pair of arrays (fastln.h); the layouts differ in speed alone and give the same bits.
+- `fastln_describe` (src/layout.c) finds the layout of any pair of arrays; the layouts differ in speed alone and give the same
+  bits.
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
   temporaries of the array's size, unless `out` overlaps x without being x: only windows of up to 4 MiB a thread, and 192
   bytes for each 16 KiB or more of the rows at work (src/pieces.c). weight and bias are copied if their dtype or layout is not
@@ -17,7 +18,7 @@ cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.object cimport PyObject, PyTypeObject
 from libc.math cimport isfinite
-from libc.stdint cimport INTPTR_MAX, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport strcmp
 cimport numpy as cnp
 from numpy cimport (
@@ -42,6 +43,8 @@ cdef extern from "fastln.h" nogil:
     const char *fastln_isa_active()
     int fastln_isa_select(const char *name)
     void fastln_isa_select_best()
+    void fastln_describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
+                         const npy_intp *y_strides, uint64_t normalized, npy_intp item_size, bint aligned, int *order)
     int fastln_run(const fastln_task *task)
     bint fastln_is_long(const fastln_task *task)
     const char *fastln_parallel_init()
@@ -98,12 +101,6 @@ cdef tuple BIAS_NAMES = ("bias", "beta")
 cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
 
 cdef enum:
-    CACHE_LINE = 64  # bytes
-    TOGETHER = 16  # rows: so many share a window when they lie side by side, see src/scattered.h
-    # From where on the columns' own kernel is faster than a copy; measured.
-    NARROW = 5  # values side by side, if there are also
-    SMALL = 256  # values in all rows that lie side by side, or
-    WIDE = 16  # values side by side
     # Lengths of rows that a prepared object takes without further checks, if it is not one length.
     ANY = -1
     NONE = 0
@@ -305,139 +302,6 @@ cdef ndarray empty(int ndim, const npy_intp *shape, const int *order, uint64_t w
     return PyArray_New(&PyArray_Type, n, new_shape, type_num, new_strides, NULL, 0, 0, NULL)
 
 
-cdef npy_intp magnitude(npy_intp stride) noexcept:
-    return -stride if stride < 0 else stride
-
-
-cdef int merge_axes(int n, const int *axes, const npy_intp *shape, const npy_intp *x_strides, const npy_intp *y_strides,
-                    Py_ssize_t *to_shape, Py_ssize_t *to_x, Py_ssize_t *to_y) noexcept:
-    """Those axes, outermost first, without any of size 1 and with neighbours that nest in both arrays as one. Returns how
-    many are left, at least one."""
-    cdef int i, j, axis, count = 0
-    for i in range(n):
-        axis = axes[i]
-        if shape[axis] == 1:  # it has a stride, but that means nothing
-            continue
-        j = count - 1
-        if j < 0 or to_x[j] != x_strides[axis] * shape[axis] or to_y[j] != y_strides[axis] * shape[axis]:
-            j = count
-            count += 1
-            to_shape[j] = 1
-        to_shape[j] *= shape[axis]
-        to_x[j] = x_strides[axis]
-        to_y[j] = y_strides[axis]
-    if count == 0:
-        to_shape[0] = 1
-        to_x[0] = to_y[0] = 0
-        count = 1
-    return count
-
-
-cdef int dense_axis(int n, const int *axes, const npy_intp *shape, const npy_intp *x_strides, const npy_intp *y_strides,
-                    npy_intp itemsize, npy_intp length) noexcept:
-    """Where in `axes` is one whose values lie side by side in both arrays, enough of them for the layout of columns; or -1."""
-    cdef int i
-    cdef npy_intp width
-    for i in range(n):
-        width = shape[axes[i]]
-        if (x_strides[axes[i]] == itemsize == y_strides[axes[i]] and width >= NARROW
-                and (width >= WIDE or width * length >= SMALL)):
-            return i
-    return -1
-
-
-cdef void sort_axes(int ndim, const npy_intp *strides, uint64_t axes, int *order) noexcept:
-    """All axes, the one with the longest stride first; what is repeated rather than stored also first, so that it does not
-    come between values that lie side by side, but last if it is normalized."""
-    cdef npy_intp[FASTLN_MAX_AXES] keys
-    cdef int axis, i
-    for axis in range(ndim):
-        keys[axis] = magnitude(strides[axis])
-        if keys[axis] == 0 and not axes >> axis & 1:
-            keys[axis] = INTPTR_MAX
-        i = axis
-        while i > 0 and keys[order[i - 1]] < keys[axis]:
-            order[i] = order[i - 1]
-            i -= 1
-        order[i] = axis
-
-
-cdef npy_intp rows_together(int ndim, const npy_intp *shape, uint64_t axes, const int *order) noexcept:
-    """How well the innermost axes of that order, but for those of a row, keep rows together: so many along the innermost,
-    and if they are less than a window takes side by side, so many along the next one."""
-    cdef npy_intp first = 0, n
-    cdef int i
-    for i in range(ndim - 1, -1, -1):
-        n = min(shape[order[i]], TOGETHER)
-        if axes >> order[i] & 1 or n == 1:
-            continue
-        if first:
-            return first + n
-        first = n * 2 * TOGETHER
-        if n == TOGETHER:
-            break
-    return first
-
-
-cdef void describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
-                   const npy_intp *y_strides, uint64_t axes, npy_intp itemsize, bint aligned, int *order) noexcept:
-    """Fills in the task's layout, and the order in memory of all axes."""
-    cdef int[FASTLN_MAX_AXES] normalized, others, sorted_axes, sorted_by_y
-    cdef int axis, i, dense, m = 0, n = 0
-    normalized[0] = 0  # at least one is, but compilers can't know
-    for i in range(ndim):
-        if axes >> i & 1:
-            normalized[m] = i
-            m += 1
-    task.row_ndim = merge_axes(m, normalized, shape, x_strides, y_strides,
-                               task.row_shape, task.row_x_strides, task.row_y_strides)
-    sort_axes(ndim, x_strides, axes, sorted_axes)
-    sort_axes(ndim, y_strides, axes, sorted_by_y)
-    # Rows go in the order of memory of the side where their values are in cache lines of their own, as others are in the
-    # same lines. If that tells nothing, in the order that takes more of them together.
-    cdef bint x_apart = True, y_apart = True
-    for i in range(task.row_ndim):
-        x_apart = x_apart and magnitude(task.row_x_strides[i]) >= CACHE_LINE
-        y_apart = y_apart and magnitude(task.row_y_strides[i]) >= CACHE_LINE
-    if y_apart > x_apart or y_apart == x_apart and (
-            rows_together(ndim, shape, axes, sorted_by_y) > rows_together(ndim, shape, axes, sorted_axes)):
-        sorted_axes = sorted_by_y
-    for i in range(ndim):
-        axis = sorted_axes[i]
-        if not axes >> axis & 1:
-            others[n] = axis
-            n += 1
-    task.length = 1
-    for i in range(task.row_ndim):
-        task.length *= task.row_shape[i]
-    task.x_step = task.row_x_strides[0]
-    task.y_step = task.row_y_strides[0]
-    task.layout = FASTLN_SCATTERED
-    if aligned and task.row_ndim == 1:
-        if task.length == 1 or task.x_step == itemsize == task.y_step:
-            task.layout = FASTLN_ROWS
-        else:
-            dense = dense_axis(n, others, shape, x_strides, y_strides, itemsize, task.length)
-            if dense >= 0:
-                task.layout = FASTLN_COLUMNS
-                axis = others[dense]
-                for i in range(dense, n - 1):
-                    others[i] = others[i + 1]
-                others[n - 1] = axis
-    task.ndim = merge_axes(n, others, shape, x_strides, y_strides, task.shape, task.x_strides, task.y_strides)
-
-    if task.layout == FASTLN_ROWS:  # innermost, whatever else the strides say
-        for i in range(ndim):
-            order[i] = others[i] if i < n else normalized[i - n]
-        return
-    n = 0
-    for i in range(ndim):
-        order[i] = sorted_axes[i]
-        if not axes >> order[i] & 1:
-            order[i] = others[n]
-            n += 1
-
-
 cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes, int type_num, int *order, bint *copy):
     """Finds the layout of any x; returns the array to compute into, which is `given` (out) if possible. copy: whether x is
     to be copied there first."""
@@ -450,11 +314,11 @@ cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes,
     if given is None or not copy[0] and not same(x, given) and share(
             x, PyArray_NBYTES(x), given, PyArray_NBYTES(given)):
         # Only to learn in which order x's axes lie in memory: so do those of y.
-        describe(task, ndim, shape, strides, strides, axes, PyArray_ITEMSIZE(x), True, order)
+        fastln_describe(task, ndim, shape, strides, strides, axes, PyArray_ITEMSIZE(x), True, order)
         y = empty(ndim, shape, order, 0, type_num)
     if copy[0]:
         strides = PyArray_STRIDES(y)
-    describe(task, ndim, shape, strides, PyArray_STRIDES(y), axes, itemsize,
+    fastln_describe(task, ndim, shape, strides, PyArray_STRIDES(y), axes, itemsize,
              PyArray_ISALIGNED(y) and (copy[0] or PyArray_ISALIGNED(x)), order)
     return y
 

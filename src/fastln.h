@@ -10,6 +10,7 @@
 #define FASTLN_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* The lists that declarations, dispatch, tests and benchmarks are driven by. */
 #define FASTLN_FOR_EACH_ISA(X) X(scalar) X(avx2) X(avx512) X(neon) /* the best one last */
@@ -103,6 +104,12 @@ const char *fastln_isa_active(void);
 int fastln_isa_select(const char *name); /* 0, or -1 (nothing changed): unknown, not compiled or not supported */
 void fastln_isa_select_best(void);
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
+
+/* layout.c: fills in what a task says of places: layout, length, axes. x and y have that shape and those strides, and items of
+ * `item_size` bytes, `aligned` to it or not; `normalized` is the set of the axes of a row, a bit each. order: all axes, outermost
+ * first, as y would best lie in memory. */
+void fastln_describe(fastln_task *task, int ndim, const ptrdiff_t *shape, const ptrdiff_t *x_strides,
+                     const ptrdiff_t *y_strides, uint64_t normalized, ptrdiff_t item_size, int aligned, int *order);
 
 /* run.c */
 int fastln_run(const fastln_task *task); /* with or without the GIL, from any thread; -1, and nothing done: no memory */
