@@ -3,6 +3,79 @@
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
+/* The sum of LANES vectors in the order in which a vec header folds the lanes of one. All from number n on are 0. */
+INLINE VEC N(fold_columns)(VEC a[LANES], int n) {
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half && i + half < n; i++) a[i] = V(add)(a[i], a[i + half]);
+    return a[0];
+}
+
+/* The lanes of rows that lie side by side: what is a lane of a row is a vector of them. */
+INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred, const VEC *scale,
+                            N(lanes) lanes[LANES]) {
+    for (int l = 0; l < LANES; l++)
+        lanes[l] = full <= BLOCK && used == LANES && !scale
+                       ? N(block)(x + l * step, LANES * step, (int)full, LANES, centred, NULL)
+                       : N(vectors)(x + l * step, LANES * step, full, used, centred, scale);
+}
+
+/* The same for less than LANES of them, with nothing between one value of all and the next: as many vectors hold all their
+ * lanes, in the order of memory. */
+INLINE void N(narrow_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred,
+                            N(lanes) lanes[LANES]) {
+    REAL hi[LANES * LANES], lo[LANES * LANES], m2[LANES * LANES];
+    for (int v = 0; v < used; v++) {
+        N(lanes) s = N(vectors)(x + v * LANES * SIZE, LANES * step, full, LANES, centred, NULL);
+        V(store)(hi + v * LANES, s.hi), V(store)(lo + v * LANES, s.lo), V(store)(m2 + v * LANES, s.m2);
+    }
+    for (int l = 0; l < LANES; l++)
+        lanes[l] = (N(lanes)){V(load)(hi + l * used), V(load)(lo + l * used), V(load)(m2 + l * used)};
+}
+
+/* The scales of up to LANES rows that lie side by side, their values `step` apart. Each goes through the arithmetic of
+ * row_moments and merge_rows, to the bit. */
+INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred, const VEC *scale,
+                         const double *k, N(scales) *s) {
+    VEC p = V(set1)(0), full = V(set1)((REAL)plan.full), r[LANES], q[LANES];
+    N(lanes) lanes[LANES];
+    const char *tail = x + plan.full * LANES * step;
+    int n = plan.full ? LANES : plan.tail; /* sums that are not 0 */
+    if (plan.full && used < LANES && step == used * SIZE && !scale)
+        N(narrow_lanes)(x, step, plan.full, used, centred, lanes);
+    else if (plan.full)
+        N(column_lanes)(x, step, plan.full, used, centred, scale, lanes);
+    if (centred) {
+        for (int l = 0; l < LANES; l++)
+            r[l] = plan.full ? lanes[l].hi : N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
+        p = V(mul)(N(fold_columns)(r, LANES), V(set1)((REAL)1 / LANES));
+    }
+    for (int l = 0; l < n; l++) {
+        r[l] = V(set1)(0), q[l] = plan.full ? lanes[l].m2 : V(set1)(0);
+        if (!plan.full || !centred) continue;
+        VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
+        r[l] = V(mul)(full, d);
+        q[l] = V(fma)(r[l], d, q[l]);
+    }
+    for (int l = 0; l < plan.tail; l++) {
+        VEC e = V(sub)(N(fetch)(tail + l * step, used, scale), p);
+        if (centred) r[l] = V(add)(r[l], e);
+        q[l] = V(fma)(e, e, q[l]);
+    }
+    for (int l = plan.tail; l < n && plan.tail; l++) r[l] = V(add)(r[l], V(set1)(0)); /* makes 0 of -0, as there */
+    REAL sums[LANES], squares[LANES];
+    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, n)), V(store)(squares, N(fold_columns)(q, n));
+    for (int l = used; l < LANES; l++)
+        s->p[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
+    return N(finish)(plan, LANES, sums, squares, k, s);
+}
+
+static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
+                                      const VEC *scale, const double *k, N(scales) *s) {
+    if (scale || used < LANES) return N(columns_of)(plan, x, step, used, centred, scale, k, s);
+    return centred ? N(columns_of)(plan, x, step, LANES, 1, NULL, NULL, s)
+                   : N(columns_of)(plan, x, step, LANES, 0, NULL, NULL, s);
+}
+
 /* The values of a tile reach over as many pages as a row is long, which no processor foresees. */
 INLINE void N(prefetch_tile_row)(const char *x, int width) {
     for (int at = 0; at < width * SIZE; at += FASTLN_LINE) PREFETCH(x, at);
@@ -47,7 +120,7 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ro
                                   N(scales) *s, int centred) {
     const char *x = rows->x + first * SIZE;
     double k[TILE][LANES];
-    VEC scale[TILE];
+    VEC scale[TILE] = {V(set1)(1)}; /* all that is used gets a value below, which compilers do not see */
     for (int v = 0; v * LANES < width; v++) {
         int lanes = N(lanes_in)(width, v);
         REAL tops[LANES], powers[LANES];

@@ -26,7 +26,7 @@ enum { IN_CACHE, FROM_MEMORY }; /* how y is written: as it is, or with what come
 enum {
     WEIGHT = 1,
     BIAS = 2,
-    SHORT_ROW = 4,     /* vectors; up to here a group of four rows stays in registers */
+    SHORT_ROW = 8,     /* vectors; up to here rows go LANES at a time */
     TILE = 16,         /* vectors side by side in the columns layout: row by row, their lines are fetched together */
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
     Y_AHEAD = 2048,    /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */

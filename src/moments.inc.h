@@ -63,18 +63,21 @@ INLINE void N(two_sum)(VEC a, VEC b, VEC *sum, VEC *error) {
 
 /* The statistics of k vectors, 1 <= k <= BLOCK, `step` bytes apart. Two accumulators: blocks overlap, so that is enough. */
 INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
-    VEC zero = V(set1)(0), m = zero, minus = zero, r0 = zero, r1 = zero, q0 = zero, q1 = zero;
+    VEC zero = V(set1)(0), first = N(fetch)(x, lanes, scale);
+    if (k == 1) return centred ? (N(lanes)){first, zero, zero} : (N(lanes)){zero, zero, V(mul)(first, first)};
+    VEC second = N(fetch)(x + step, lanes, scale), m = zero, minus = zero, r0 = first, r1 = second;
     if (centred) {
-        m = N(fetch)(x, lanes, scale);
-        if (k >= 2) m = V(add)(m, N(fetch)(x + k / 2 * step, lanes, scale));
+        m = V(add)(first, k < 4 ? second : N(fetch)(x + k / 2 * step, lanes, scale));
         if (k >= 4) {
             VEC c = N(fetch)(x + k / 4 * step, lanes, scale);
             m = V(add)(m, V(add)(c, N(fetch)(x + (k - k / 4) * step, lanes, scale)));
         }
-        minus = V(mul)(m, V(set1)((REAL)(k >= 4 ? -0.25 : k >= 2 ? -0.5 : -1)));
-        m = V(mul)(m, V(set1)((REAL)(k >= 4 ? 0.25 : k >= 2 ? 0.5 : 1)));
+        minus = V(mul)(m, V(set1)((REAL)(k >= 4 ? -0.25 : -0.5)));
+        m = V(mul)(m, V(set1)((REAL)(k >= 4 ? 0.25 : 0.5)));
+        r0 = V(add)(first, minus), r1 = V(add)(second, minus);
     }
-    UNROLL4 for (int i = 0; i + 1 < k; i += 2) {
+    VEC q0 = V(mul)(r0, r0), q1 = V(mul)(r1, r1);
+    UNROLL4 for (int i = 2; i + 1 < k; i += 2) {
         VEC a = N(fetch)(x + i * step, lanes, scale), b = N(fetch)(x + (i + 1) * step, lanes, scale);
         if (centred) {
             a = V(add)(a, minus), b = V(add)(b, minus);
@@ -91,7 +94,7 @@ INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int ce
         q0 = V(fma)(a, a, q0);
     }
     N(lanes) s = {m, zero, V(add)(q0, q1)};
-    if (centred && k > 1) {
+    if (centred) {
         VEC r = V(add)(r0, r1), off = V(mul)(r, V(set1)((REAL)1 / (REAL)k));
         N(two_sum)(m, off, &s.hi, &s.lo);
         s.m2 = V(fnma)(r, off, s.m2);
@@ -254,7 +257,8 @@ INLINE void N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int 
         if (j >= rows) continue;
         VEC around = V(set1)(p[j]);
         if (centred) {
-            VEC d = V(add)(V(sub)(lanes[j].hi, around), lanes[j].lo);
+            VEC d = V(sub)(lanes[j].hi, around);
+            if (plan.full > 1) d = V(add)(d, lanes[j].lo); /* else it is 0 */
             rv[j] = V(mul)(full, d);
             qv[j] = V(fma)(rv[j], d, qv[j]);
         }
@@ -312,79 +316,6 @@ INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int row
     if (i < rows)
         N(four_rows)(plan, x + i * stride, stride, rows - i, centred, in_registers, scale, s->p + i, r + i, q + i);
     return N(finish_rows)(plan, rows, r, q, s);
-}
-
-/* The sum of LANES vectors in the order in which a vec header folds the lanes of one. All from number n on are 0. */
-INLINE VEC N(fold_columns)(VEC a[LANES], int n) {
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half && i + half < n; i++) a[i] = V(add)(a[i], a[i + half]);
-    return a[0];
-}
-
-/* The lanes of rows that lie side by side: what is a lane of a row is a vector of them. */
-INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred, const VEC *scale,
-                            N(lanes) lanes[LANES]) {
-    for (int l = 0; l < LANES; l++)
-        lanes[l] = full <= BLOCK && used == LANES && !scale
-                       ? N(block)(x + l * step, LANES * step, (int)full, LANES, centred, NULL)
-                       : N(vectors)(x + l * step, LANES * step, full, used, centred, scale);
-}
-
-/* The same for less than LANES of them, with nothing between one value of all and the next: as many vectors hold all their
- * lanes, in the order of memory. */
-INLINE void N(narrow_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred,
-                            N(lanes) lanes[LANES]) {
-    REAL hi[LANES * LANES], lo[LANES * LANES], m2[LANES * LANES];
-    for (int v = 0; v < used; v++) {
-        N(lanes) s = N(vectors)(x + v * LANES * SIZE, LANES * step, full, LANES, centred, NULL);
-        V(store)(hi + v * LANES, s.hi), V(store)(lo + v * LANES, s.lo), V(store)(m2 + v * LANES, s.m2);
-    }
-    for (int l = 0; l < LANES; l++)
-        lanes[l] = (N(lanes)){V(load)(hi + l * used), V(load)(lo + l * used), V(load)(m2 + l * used)};
-}
-
-/* The scales of up to LANES rows that lie side by side, their values `step` apart. Each goes through the arithmetic of
- * row_moments and merge_rows, to the bit. */
-INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred, const VEC *scale,
-                         const double *k, N(scales) *s) {
-    VEC p = V(set1)(0), full = V(set1)((REAL)plan.full), r[LANES], q[LANES];
-    N(lanes) lanes[LANES];
-    const char *tail = x + plan.full * LANES * step;
-    int n = plan.full ? LANES : plan.tail; /* sums that are not 0 */
-    if (plan.full && used < LANES && step == used * SIZE && !scale)
-        N(narrow_lanes)(x, step, plan.full, used, centred, lanes);
-    else if (plan.full)
-        N(column_lanes)(x, step, plan.full, used, centred, scale, lanes);
-    if (centred) {
-        for (int l = 0; l < LANES; l++)
-            r[l] = plan.full ? lanes[l].hi : N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
-        p = V(mul)(N(fold_columns)(r, LANES), V(set1)((REAL)1 / LANES));
-    }
-    for (int l = 0; l < n; l++) {
-        r[l] = V(set1)(0), q[l] = plan.full ? lanes[l].m2 : V(set1)(0);
-        if (!plan.full || !centred) continue;
-        VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
-        r[l] = V(mul)(full, d);
-        q[l] = V(fma)(r[l], d, q[l]);
-    }
-    for (int l = 0; l < plan.tail; l++) {
-        VEC e = V(sub)(N(fetch)(tail + l * step, used, scale), p);
-        if (centred) r[l] = V(add)(r[l], e);
-        q[l] = V(fma)(e, e, q[l]);
-    }
-    for (int l = plan.tail; l < n && plan.tail; l++) r[l] = V(add)(r[l], V(set1)(0)); /* makes 0 of -0, as there */
-    REAL sums[LANES], squares[LANES];
-    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, n)), V(store)(squares, N(fold_columns)(q, n));
-    for (int l = used; l < LANES; l++)
-        s->p[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
-    return N(finish)(plan, LANES, sums, squares, k, s);
-}
-
-static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
-                                      const VEC *scale, const double *k, N(scales) *s) {
-    if (scale || used < LANES) return N(columns_of)(plan, x, step, used, centred, scale, k, s);
-    return centred ? N(columns_of)(plan, x, step, LANES, 1, NULL, NULL, s)
-                   : N(columns_of)(plan, x, step, LANES, 0, NULL, NULL, s);
 }
 
 /* A power of two that brings values of size up to `top` near 1, or sqrt(eps) if that is larger: what is small beside it

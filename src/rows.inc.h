@@ -110,70 +110,84 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
     }
 }
 
-/* Groups of LANES rows of `full` vectors, a small constant, and maybe a tail. All affine forms are one: a weight of 1 and
- * a bias of -0 change nothing. */
-INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int full, int centred) {
+/* Four rows of `full` vectors and maybe a tail, from number `row` on, of a group whose scales are known. */
+INLINE void N(write_four)(const fastln_rows *rows, const char *x, char *y, const N(scales) *s, int row, const VEC *w,
+                          const VEC *b, int full, int tail, ptrdiff_t ahead, int centred) {
+    VEC part[4]; /* of rows shorter than a vector: a read that follows a masked store has to wait for it */
+    ptrdiff_t end = (full - 1) * LANES + tail; /* where the last vector begins, which may overlap */
+#define APPLY(v, at, n) \
+    N(transform)(N(fetch)(x + (at) * SIZE, n, NULL), minus, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred)
+    UNROLL4 for (int r = 0; r < 4; r++, x += rows->x_stride, y += rows->y_stride) {
+        VEC minus = V(set1)(s->minus[row + r]), rstd = V(set1)(s->rstd[row + r]), shift = V(set1)(s->shift[row + r]);
+        if (!full) part[r] = APPLY(0, 0, tail);
+        UNROLL4 for (int v = 0; v < full; v++) {
+            VEC t = APPLY(v, v * LANES, LANES);
+            PREFETCH(x, v * LANES * SIZE + ahead);
+            if (v == full - 1 && tail) part[0] = APPLY(full, end, LANES);
+            E(store)((ELEMENT *)y + v * LANES, t);
+        }
+        if (full && tail) E(store)((ELEMENT *)y + end, part[0]);
+    }
+#undef APPLY
+    for (int r = 0; r < 4 && !full; r++) E(store_n)((ELEMENT *)(y - (4 - r) * rows->y_stride), part[r], tail);
+}
+
+/* Groups of LANES rows of `full` vectors and maybe a tail; in_registers: full is a constant, and four rows stay there. All
+ * affine forms are one: a weight of 1 and a bias of -0 change nothing. */
+INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int full, int in_registers, int centred) {
     N(plan) plan = N(plan_of)(task, 1);
-    int tail = plan.tail;
     N(scales) s;
+    REAL sums[LANES], squares[LANES];
     VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
-    int n = full ? LANES : tail;
-    ptrdiff_t end = full ? task->length - LANES : 0; /* where the last vector begins, which may overlap */
+    int tail = plan.tail, n = full ? LANES : tail;
+    int apart = (full && tail) || rows->y_stride != task->length * SIZE;
     plan.full = full;
     for (int v = 0; v <= full; v++) {
-        ptrdiff_t at = v < full ? v * LANES : end;
+        ptrdiff_t at = v < full ? v * LANES : full ? task->length - LANES : 0;
         w[v] = task->weight ? V(load_n)((const REAL *)task->weight + at, n) : V(set1)(1);
         b[v] = task->bias ? V(load_n)((const REAL *)task->bias + at, n) : V(set1)((REAL)-0.0);
     }
     for (ptrdiff_t i = 0; i + LANES <= rows->count; i += LANES) {
         const char *x = rows->x + i * rows->x_stride;
         char *y = rows->y + i * rows->y_stride;
-        int fine = N(row_moments)(plan, x, rows->x_stride, LANES, centred, 1, NULL, &s);
+        for (int j = 0; j < LANES; j += 4) {
+            UNROLL4 for (int r = 0; r < 4; r++) { /* memory has nothing else to do while x is measured */
+                const char *to = y + (j + r) * rows->y_stride;
+                for (int v = 0; v < full; v++)
+                    if (v * LANES * SIZE % FASTLN_LINE == 0) PREFETCH(to, v * LANES * SIZE);
+                if (apart || r == 3) PREFETCH(to, task->length * SIZE - 1);
+            }
+            N(four_rows)(plan, x + j * rows->x_stride, rows->x_stride, 4, centred, in_registers, NULL, s.p + j,
+                         sums + j, squares + j);
+        }
+        int fine = N(finish_rows)(plan, LANES, sums, squares, &s);
         N(give_stats)(task, rows, i, LANES, &s);
         if (!fine) {
             N(apply_mixed)(task, rows, i, LANES, &s, centred);
             continue;
         }
         ptrdiff_t ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->x_stride : 0;
-        ptrdiff_t y_ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->y_stride : 0;
-        for (int j = 0; j < LANES; j += 4) {
-            VEC part[4]; /* of rows shorter than a vector: a read that follows a masked store has to wait for it */
-            UNROLL4 for (int r = 0; r < 4; r++, x += rows->x_stride, y += rows->y_stride) {
-                VEC minus = V(set1)(s.minus[j + r]), rstd = V(set1)(s.rstd[j + r]), shift = V(set1)(s.shift[j + r]);
-#define APPLY(v, at, n) \
-    N(transform)(N(fetch)(x + (at) * SIZE, n, NULL), minus, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred)
-                if (!full) part[r] = APPLY(0, 0, tail);
-                UNROLL4 for (int v = 0; v < full; v++) {
-                    VEC t = APPLY(v, v * LANES, LANES);
-                    PREFETCH(x, v * LANES * SIZE + ahead);
-                    PREFETCH(y, v * LANES * SIZE + y_ahead);
-                    if (v == full - 1 && tail) part[0] = APPLY(full, end, LANES);
-                    E(store)((ELEMENT *)y + v * LANES, t);
-                }
-                if (full && tail) E(store)((ELEMENT *)y + end, part[0]);
-#undef APPLY
-            }
-            for (int r = 0; r < 4 && !full; r++) E(store_n)((ELEMENT *)(y - (4 - r) * rows->y_stride), part[r], tail);
-        }
+        for (int j = 0; j < LANES; j += 4, x += 4 * rows->x_stride, y += 4 * rows->y_stride)
+            N(write_four)(rows, x, y, &s, j, w, b, full, tail, ahead, centred);
     }
 }
 
 /* Does what rows it can in this way; returns how many. */
 static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
-#define SHORT_ROWS(full)                        \
-    case full:                                  \
-        if (centred)                            \
-            N(short_rows)(task, rows, full, 1); \
-        else                                    \
-            N(short_rows)(task, rows, full, 0); \
-        break;
-    switch (task->length / LANES) {
-        SHORT_ROWS(0)
-        SHORT_ROWS(1)
-        SHORT_ROWS(2)
-        SHORT_ROWS(3)
-        SHORT_ROWS(4)
-    default: return 0;
+#define SHORT_ROWS(full, in_registers)                    \
+    if (centred)                                          \
+        N(short_rows)(task, rows, full, in_registers, 1); \
+    else                                                  \
+        N(short_rows)(task, rows, full, in_registers, 0);
+    ptrdiff_t full = task->length / LANES;
+    if (full > SHORT_ROW) return 0;
+    switch (full) {
+    case 0: SHORT_ROWS(0, 1) break;
+    case 1: SHORT_ROWS(1, 1) break;
+    case 2: SHORT_ROWS(2, 1) break;
+    case 3: SHORT_ROWS(3, 1) break;
+    case 4: SHORT_ROWS(4, 1) break;
+    default: SHORT_ROWS((int)full, 0)
     }
 #undef SHORT_ROWS
     return rows->count - rows->count % LANES;
