@@ -1,13 +1,14 @@
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, final, overload, type_check_only
+from typing import Any, Literal, SupportsIndex, TypeAlias, final, overload, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __pyx_capi__: dict[str, object]
 
-_Real: TypeAlias = SupportsFloat | SupportsIndex
+_Real: TypeAlias = float | np.floating[Any] | np.integer[Any]
+_Bool: TypeAlias = bool | np.bool_
 _Axes: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 
 @overload
@@ -20,7 +21,7 @@ def layer_norm(
     axis: _Axes = -1,
     out: NDArray[Any] | None = None,
     return_stats: Literal[False] = False,
-    subtract_mean: bool = True,
+    subtract_mean: _Bool = True,
 ) -> NDArray[Any]: ...
 @overload
 def layer_norm(
@@ -32,7 +33,7 @@ def layer_norm(
     axis: _Axes = -1,
     out: NDArray[Any] | None = None,
     return_stats: Literal[True],
-    subtract_mean: bool = True,
+    subtract_mean: _Bool = True,
 ) -> tuple[NDArray[Any], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]: ...
 @overload
 def layer_norm(
@@ -43,8 +44,8 @@ def layer_norm(
     *,
     axis: _Axes = -1,
     out: NDArray[Any] | None = None,
-    return_stats: bool,
-    subtract_mean: bool = True,
+    return_stats: _Bool,
+    subtract_mean: _Bool = True,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]: ...
 @overload
 def rms_norm(
@@ -76,7 +77,7 @@ def rms_norm(
     *,
     axis: _Axes = -1,
     out: NDArray[Any] | None = None,
-    return_stats: bool,
+    return_stats: _Bool,
     weight_offset: _Real = 0.0,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.floating[Any]]]: ...
 

@@ -11,8 +11,8 @@ The design in short:
   bits.
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
   temporaries of the array's size, unless `out` overlaps x without being x: only windows of up to 4 MiB a thread, and 192
-  bytes for each 16 KiB or more of the rows at work (src/pieces.c). weight and bias are copied if their dtype or layout is not
-  the kernels', if they overlap `out`, or, into the order of memory, for 8 and more permuted rows.
+  bytes for each piece of the long rows at work, which is 1 to 256 KiB (src/pieces.c). weight and bias are copied if their dtype
+  or layout is not the kernels', if they overlap `out`, or, into the order of memory, for 8 and more permuted rows.
 """
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
@@ -230,7 +230,8 @@ cdef ndarray as_vector(object a, str name, ndarray x, uint64_t axes, int type_nu
         raise ValueError(f"{name}: expected shape {shape_of(x, axes)}, got {shape_of(v, <uint64_t>-1)}")
     if PyArray_TYPE(v) == type_num and is_plain(v) and PyArray_IS_C_CONTIGUOUS(v):
         return v
-    result_type(v, name)
+    if result_type(v, name) == NPY_FLOAT64 and PyArray_TYPE(v) != NPY_FLOAT64:  # integers count as float64 first
+        v = PyArray_FROM_OTF(v, NPY_FLOAT64, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
     return PyArray_FROM_OTF(v, type_num, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
 
 
@@ -578,6 +579,11 @@ cdef object find_weight(object mapping, str prefix):
     return weight
 
 
+cdef object another_view(ndarray a):
+    """Of the same bytes, since a view of `a` would hand out `a` itself."""
+    return None if a is None else np.ndarray((<object>a).shape, (<object>a).dtype, (<object>a).base)
+
+
 def _rebuild(cls, keywords):
     return cls(**keywords)
 
@@ -619,9 +625,11 @@ cdef class _Norm:
         result_type(given, name)
         if PyArray_NDIM(given) == 0:
             raise ValueError(f"{name}: expected the shape of the normalized axes, got a number")
-        wide = np.array(given, np.float64, order="C") + offset
+        wide = np.array(given, np.float64, order="C")
+        if offset != 0:  # or -0.0 would lose its sign
+            wide += offset
         with np.errstate(over="ignore"):  # it may be for float64 alone
-            narrow = np.array(wide if offset != 0 else given, np.float32, order="C")  # rounded once, as `as_vector` does
+            narrow = wide.astype(np.float32)
         # In memory that nobody can write to or resize: the kernels rely on it.
         return tuple([np.ndarray(v.shape, v.dtype, v.tobytes()) for v in (narrow, wide)])
 
@@ -684,7 +692,7 @@ cdef class _Norm:
 
     @property
     def weight(self):
-        return None if self.weight64 is None else self.weight64.view()  # whose shape anybody may set
+        return another_view(self.weight64)
 
     @property
     def eps(self):
@@ -742,7 +750,7 @@ cdef class LayerNorm(_Norm):
 
     @property
     def bias(self):
-        return None if self.bias64 is None else self.bias64.view()
+        return another_view(self.bias64)
 
     @staticmethod
     def from_mapping(mapping, prefix="", eps=1e-5, *, axis=-1):

@@ -255,9 +255,11 @@ static int find_default(void) {
 
 static intptr_t nanoseconds(void) { return (intptr_t)(omp_get_wtime() * 1e9); }
 
-/* After a region that would have taken `alone` with one thread. */
-static void settle(intptr_t begin, intptr_t alone) {
-    intptr_t end = nanoseconds(), sum = fastln_load(&balance) + alone - (end - begin);
+/* After a region that would have taken `alone` with one thread, and whose caller had no more work from `done` on. A caller
+ * that is held up before that would have been so without a team. */
+static void settle(intptr_t begin, intptr_t done, intptr_t alone) {
+    intptr_t end = nanoseconds(), own = done - begin < alone ? done - begin : alone;
+    intptr_t sum = fastln_load(&balance) + alone - own - (end - done);
     if (sum < -MOST_DEBT) {
         intptr_t calls = -sum / (alone / WAITING + 1);
         fastln_store(&serial_calls, calls > SERIAL_CALLS ? calls : SERIAL_CALLS);
@@ -299,7 +301,7 @@ static void run_region(ptrdiff_t count, int threads, fastln_work work, void *con
     static fastln_atomic taken[MAX_THREADS];
     /* The fastest turn tells how long one thread would take, but for the last, which may be a short one. */
     fastln_atomic fastest = INTPTR_MAX;
-    intptr_t begin = nanoseconds();
+    intptr_t begin = nanoseconds(), done = begin;
     for (int t = 0; t < threads; t++) fastln_store(&taken[t], t * count / threads);
 #pragma omp parallel num_threads(threads)
     {
@@ -314,8 +316,9 @@ static void run_region(ptrdiff_t count, int threads, fastln_work work, void *con
                 before = now;
             }
         }
+        if (thread == 0) done = before;
     }
-    settle(begin, fastln_load(&fastest) * count);
+    settle(begin, done, fastln_load(&fastest) * count);
 }
 
 void fastln_parallel_careless(int on) { fastln_store(&careless, on); }

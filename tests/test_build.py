@@ -158,3 +158,16 @@ def test_calls_that_type_checkers_accept(tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "calls.py").write_text(CALLS)
     output([sys.executable, "-m", "mypy", "calls.py"], cwd=tmp_path, timeout=300)
+
+
+def test_calls_that_type_checkers_refuse(tmp_path):
+    api = pytest.importorskip("mypy.api")
+    calls = [
+        "fastln.rms_norm(x, x, x)",
+        "fastln.RMSNorm(x, x)",
+        "fastln.layer_norm(x, eps=1j)",
+        "fastln.layer_norm(x, axis='a')",
+    ]
+    (tmp_path / "calls.py").write_text("\n".join(["import numpy as np, fastln", "x = np.ones(3)", *calls]))
+    said = api.run(["--cache-dir", str(tmp_path / "cache"), str(tmp_path / "calls.py")])[0]
+    assert [line for line in range(3, 7) if f"calls.py:{line}: error" not in said] == []

@@ -1,5 +1,6 @@
 """LayerNorm and RMSNorm: the functions with parameters of their own."""
 
+import copy
 import gc
 import pickle
 import sys
@@ -138,11 +139,16 @@ def test_large_arrays(rng, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
-def test_integers_are_rounded_once(dtype):
+@pytest.mark.parametrize("first", [(1 << 60) + (1 << 36) + 1, -0.0])  # above the middle of two float32, but for float64
+def test_parameters_that_conversions_may_change(dtype, first):
     x = np.array([[1, 2]], dtype)
-    weight = np.array([(1 << 60) + (1 << 36) + 1] * 2)  # above the middle of two float32, but not as a float64
-    np.testing.assert_array_equal(fastln.RMSNorm(weight)(x), fastln.rms_norm(x, weight))
-    np.testing.assert_array_equal(fastln.LayerNorm(weight, weight)(x), fastln.layer_norm(x, weight, weight))
+    weight = np.array([first, 3])
+    for prepared, direct in (
+        (fastln.RMSNorm(weight), fastln.rms_norm(x, weight)),
+        (fastln.LayerNorm(weight, weight), fastln.layer_norm(x, weight, weight)),
+    ):
+        for norm in (prepared, copy.copy(prepared), pickle.loads(pickle.dumps(prepared))):
+            assert norm(x).tobytes() == direct.tobytes()
 
 
 def test_parameters_stay(rng):
@@ -174,10 +180,12 @@ def test_the_parameters_cannot_be_resized():
             with pytest.raises(ValueError, match="WRITEABLE"):
                 parameter.flags.writeable = True
             parameter = parameter.base
-        assert isinstance(parameter, bytes)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # since NumPy 2.5
-            norm.weight.shape = (64, 64)
+        assert isinstance(parameter, bytes)  # and not what the object itself uses
+    assert isinstance(norm.weight.base, bytes)
+    assert isinstance(norm.bias.base, bytes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # since NumPy 2.5
+        norm.weight.shape = (64, 64)
     assert norm.weight.shape == norm.bias.shape == (4096,)
 
 

@@ -27,7 +27,10 @@ static int large_calls_until_threads(void) {
 }
 
 /* After a region that took so many milliseconds where one thread would take 10. */
-static void after_region(int milliseconds) { settle(nanoseconds() - milliseconds * 1000000, 10000000); }
+static void after_region(int milliseconds) {
+    intptr_t begin = nanoseconds() - milliseconds * 1000000;
+    settle(begin, begin, 10000000);
+}
 
 static void check_losses(void) {
     after_region(5), after_region(12), after_region(9);
@@ -38,6 +41,8 @@ static void check_losses(void) {
     check(large_calls_until_threads() == 0, "regions are given up for good");
     after_region(12);
     check(large_calls_until_threads() >= SERIAL_CALLS, "what was gained before is not used up");
+    settle(nanoseconds() - 500000000, nanoseconds(), 10000000);
+    check(large_calls_until_threads() == 0, "a caller that was held up blames the team");
     after_region(500);
     fastln_parallel_careless(1);
     check(fastln_worthwhile_threads(LARGE) == 2, "tests cannot have threads");
