@@ -34,7 +34,7 @@ enum {
     ASLEEP = 100000000,      /* ... and for sure no longer than this */
     QUICK = 4,               /* a value: a call that follows another one so soon may be one of many, ... */
     QUICK_CALLS = 32,        /* ... for which the team is worth waking up */
-    BUSY_CALLS = 50,         /* that stay serial when no processor was free */
+    BUSY_CALLS = 200,        /* that stay serial when no processor was free; to ask costs half of such a call */
     FIRST_CREDIT = 5000000,  /* for starting threads, and for one bad region */
     MOST_CREDIT = 10000000,
     MOST_DEBT = 500000,
@@ -256,9 +256,10 @@ static int find_default(void) {
 static intptr_t nanoseconds(void) { return (intptr_t)(omp_get_wtime() * 1e9); }
 
 /* After a region that would have taken `alone` with one thread, and whose caller had no more work from `done` on. A caller
- * that is held up before that would have been so without a team. */
+ * that is held up for long before that, although a processor is free, would have been so without a team: it is the machine. */
 static void settle(intptr_t begin, intptr_t done, intptr_t alone) {
-    intptr_t end = nanoseconds(), own = done - begin < alone ? done - begin : alone;
+    intptr_t end = nanoseconds(), own = done - begin;
+    if (own > alone + MOST_DEBT && free_processors() >= 1) own = alone;
     intptr_t sum = fastln_load(&balance) + alone - own - (end - done);
     if (sum < -MOST_DEBT) {
         intptr_t calls = -sum / (alone / WAITING + 1);

@@ -32,7 +32,7 @@ static void after_region(int milliseconds) {
     settle(begin, begin, 10000000);
 }
 
-static void check_losses(void) {
+static void check_losses(int processor_is_free) {
     after_region(5), after_region(12), after_region(9);
     check(large_calls_until_threads() == 0, "regions that gain are given up");
     for (int i = 0; i < 100; i++) after_region(5);
@@ -42,7 +42,10 @@ static void check_losses(void) {
     after_region(12);
     check(large_calls_until_threads() >= SERIAL_CALLS, "what was gained before is not used up");
     settle(nanoseconds() - 500000000, nanoseconds(), 10000000);
-    check(large_calls_until_threads() == 0, "a caller that was held up blames the team");
+    if (processor_is_free)
+        check(large_calls_until_threads() == 0, "a caller that was held up blames the team");
+    else
+        check(large_calls_until_threads() > 0, "a team that crowds busy processors is not blamed");
     after_region(500);
     fastln_parallel_careless(1);
     check(fastln_worthwhile_threads(LARGE) == 2, "tests cannot have threads");
@@ -69,6 +72,6 @@ int main(int argc, char **argv) {
     check(fastln_parallel_init() == NULL, "the environment");
     check_sizes(sysconf(_SC_NPROCESSORS_ONLN) + 1 - atoi(argv[1]) >= 2);
     fastln_store(&serial_calls, 0);
-    check_losses();
+    check_losses(sysconf(_SC_NPROCESSORS_ONLN) + 1 - atoi(argv[1]) >= 1);
     return 0;
 }
