@@ -3,9 +3,9 @@
  *
  *   measure   reads a dense x where it is. Anything else is copied to where its values lie side by side: to y, if that is
  *             dense, or else to a window in cache.
- *   write     needs no order, so it goes along lines of values that lie side by side in x and y, if there are any,
- *             whichever axis they are of. Or else through the window, and from there to y; so do the few rows for which
- *             weight and bias would have to be put in another order, if a window holds long parts of those lines.
+ *   write     needs no order, so it takes that of memory, if x and y have the same. Lines of values that lie side by side
+ *             in both are written where they are, others go through the window. A few rows keep to their own order if
+ *             weight and bias would have to be put in another, and a window holds long parts of memory's lines.
  *
  * Scattered rows that lie near each other go together, up to 16 of them, and share the window: memory is then read and
  * written in its order. */
@@ -26,6 +26,11 @@ enum {
     ENOUGH_ROWS = 8, /* to put all of weight and bias in their order for */
 };
 
+typedef struct order { /* in which the values of a row are walked over */
+    fastln_task task;  /* with the axes of a row in that order */
+    int dense_x, dense_y;
+} order;
+
 typedef struct plan {
     const fastln_task *task;
     const fastln_kernel *kernel;
@@ -33,13 +38,12 @@ typedef struct plan {
     ptrdiff_t lanes, vectors, tail; /* in a row: lanes of a vector, vectors, values after them */
     ptrdiff_t leaf, count;          /* vectors in a piece, pieces in a row */
     ptrdiff_t part, parts;          /* values written at a time, and how often that is */
-    int dense_x, dense_y;
-    fastln_task written; /* the task as `apply` gets it: the axes of a row in the order of memory, if there are lines */
-    ptrdiff_t line;      /* values in a line, 0 if there are none */
-    fastln_task vector;  /* a weight or bias as rows of a task, to be gathered in the order of `written` */
-    int by_piece;        /* which is done for each piece, into the window */
-    int own;             /* whether each thread has rows of its own */
-    char *windows;       /* one for each thread, */
+    order measured, written;
+    ptrdiff_t line;       /* values that lie side by side in x and y, in the order of writing; 0 if they are few */
+    fastln_task vector;   /* a weight or bias as rows of a task, to be gathered in that order */
+    int by_piece;         /* which is done for each piece, into a second window */
+    int own;              /* whether each thread has rows of its own */
+    char *windows;        /* of each thread, */
     fastln_piece *pieces; /* and what is found of the rows at work on: a thread's own, or all threads' */
 } plan;
 
@@ -53,23 +57,24 @@ typedef struct group { /* the rows at work on */
     int copied;                 /* x is in y already */
 } group;
 
+static order order_of(const fastln_task *task) { return (order){*task, fastln_dense_x(task), fastln_dense_y(task)}; }
+
+static ptrdiff_t window_size(const plan *p) { return WINDOW_SIZE * (p->by_piece ? 2 : 1); }
+
 static char *window_of(const group *g, int thread) {
-    return g->plan->windows + (g->threads > 1 ? thread : g->thread) * (ptrdiff_t)WINDOW_SIZE;
+    return g->plan->windows + (g->threads > 1 ? thread : g->thread) * window_size(g->plan);
 }
 
 /* Values [first, first + count) of the rows, where a kernel can read them and write them. */
-static fastln_rows read_part(const group *g, ptrdiff_t first, ptrdiff_t count, int thread) {
-    const plan *p = g->plan;
+static fastln_rows read_part(const group *g, const order *in, ptrdiff_t first, ptrdiff_t count, int thread) {
     fastln_rows part = g->rows;
     fastln_runs runs = {.first = g->rows, .count = 1};
-    char *window = window_of(g, thread);
-    ptrdiff_t row = fastln_window_stride(p->task, count);
-    part.x += first * fastln_item_size(p->task);
-    part.y += first * fastln_item_size(p->task);
-    if (!p->dense_y) part.y = window, part.y_stride = row;
-    if (!p->dense_x) {
+    part.x += first * fastln_item_size(&in->task);
+    part.y += first * fastln_item_size(&in->task);
+    if (!in->dense_y) part.y = window_of(g, thread), part.y_stride = fastln_window_stride(&in->task, count);
+    if (!in->dense_x) {
         part.x = part.y, part.x_stride = part.y_stride;
-        if (!g->copied) fastln_gather(p->task, &runs, first, count, part.y, part.y_stride);
+        if (!g->copied) fastln_gather(&in->task, &runs, first, count, part.y, part.y_stride);
     }
     return part;
 }
@@ -79,7 +84,7 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
     const plan *p = g->plan;
     ptrdiff_t first = i * p->leaf, vectors = fastln_least(p->leaf, p->vectors - first);
     if (vectors == 0) return; /* the last piece may be the tail alone */
-    fastln_rows part = read_part(g, first * p->lanes, vectors * p->lanes, thread);
+    fastln_rows part = read_part(g, &p->measured, first * p->lanes, vectors * p->lanes, thread);
     for (ptrdiff_t r = 0; r < part.count; r++)
         if (!g->known[r])
             p->kernel->piece(part.x + r * part.x_stride, vectors, g->scales + r, g->pieces + r * p->count + i);
@@ -90,7 +95,7 @@ static void find_largest(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
     ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = fastln_least(piece, p->task->length - first);
-    fastln_rows part = read_part(g, first, count, thread);
+    fastln_rows part = read_part(g, &p->measured, first, count, thread);
     for (ptrdiff_t r = 0; r < part.count; r++)
         if (!g->known[r]) g->pieces[r * p->count + i].lanes[0] = p->kernel->largest(part.x + r * part.x_stride, count);
 }
@@ -124,25 +129,24 @@ static void write_lines(const group *g, const fastln_task *task, ptrdiff_t vecto
 static void write_part(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
-    ptrdiff_t first = i * p->part, count = fastln_least(p->part, p->task->length - first);
+    ptrdiff_t first = i * p->part, count = fastln_least(p->part, p->task->length - first), vector_first = 0;
+    fastln_task task = p->written.task;
     if (p->by_piece) {
-        fastln_task task = p->written;
-        char *window = window_of(g, thread);
+        char *window = window_of(g, thread) + WINDOW_SIZE;
         task.weight = reorder(p, p->task->weight, first, count, window);
         task.bias = reorder(p, p->task->bias, first, count, window + FASTLN_WINDOW / 2);
-        write_lines(g, &task, first, first, first + count);
-        return;
+        vector_first = first;
     }
     if (p->line) {
-        write_lines(g, &p->written, 0, first, first + count);
+        write_lines(g, &task, vector_first, first, first + count);
         return;
     }
-    fastln_rows part = read_part(g, first, count, thread);
+    fastln_rows part = read_part(g, &p->written, first, count, thread);
     fastln_runs runs = {.first = g->rows, .count = 1};
     for (ptrdiff_t r = 0; r < part.count; r++)
-        p->kernel->apply(&p->written, g->scales + r, part.x + r * part.x_stride, part.y + r * part.y_stride, first,
-                         count);
-    if (!p->dense_y) fastln_scatter(p->task, &runs, first, count, part.y, part.y_stride);
+        p->kernel->apply(&task, g->scales + r, part.x + r * part.x_stride, part.y + r * part.y_stride,
+                         first - vector_first, count);
+    if (!p->written.dense_y) fastln_scatter(&task, &runs, first, count, part.y, part.y_stride);
 }
 
 /* Finds the scales that are not known yet. Returns whether they all are now. */
@@ -151,7 +155,7 @@ static int measure(group *g) {
     int all = 1;
     ptrdiff_t size = fastln_compute_size(p->task);
     fastln_parallel_for(p->count, g->threads, measure_piece, g);
-    fastln_rows tails = read_part(g, p->vectors * p->lanes, p->tail, 0);
+    fastln_rows tails = read_part(g, &p->measured, p->vectors * p->lanes, p->tail, 0);
     for (ptrdiff_t r = 0; r < g->rows.count; r++) {
         fastln_rows row = {.mean = g->rows.mean ? g->rows.mean + r * size : NULL,
                            .rstd = g->rows.rstd ? g->rows.rstd + r * size : NULL,
@@ -161,7 +165,7 @@ static int measure(group *g) {
                                              p->leaf, g->scales + r);
         all &= g->known[r];
     }
-    g->copied = p->dense_y;
+    g->copied = p->measured.dense_y;
     return all;
 }
 
@@ -231,21 +235,27 @@ static int is_aligned(const fastln_task *task) {
     return offsets % (uintptr_t)fastln_item_size(task) == 0;
 }
 
-/* How long the lines are along which values lie side by side in x and in y; 0 if there are none worth while. `written` is
- * for `apply`, its axes in the order of memory. */
-static ptrdiff_t find_lines(const fastln_task *task, fastln_task *written) {
+/* Puts the axes of a row in the order of memory, if x and y have the same or at least lines in common: `line` values that lie
+ * side by side in both, 0 if they are few. Returns whether it did. */
+static int find_order(const fastln_task *task, fastln_task *written, ptrdiff_t *line) {
     ptrdiff_t size = fastln_item_size(task);
     fastln_axis axes[FASTLN_MAX_AXES];
     *written = *task;
-    written->x_step = written->y_step = 0;
-    if (task->layout != FASTLN_SCATTERED || fastln_dense_y(task) || !is_aligned(task)) return 0;
+    written->x_step = written->y_step = *line = 0;
+    if (task->layout != FASTLN_SCATTERED || fastln_dense_y(task)) return 0;
     int ndim = fastln_merge_axes(axes, sort_row(task, task->row_x_strides, axes));
     if (ndim == 0) return 0;
-    const fastln_axis *last = axes + ndim - 1;
-    if (last->to != size || last->from != size || last->n < SHORT_LINE) return 0;
+    fastln_axis last = axes[ndim - 1];
+    if (last.to == size && last.from == size && last.n >= SHORT_LINE && is_aligned(task)) {
+        *line = last.n;
+        if (ndim > 1) written->x_step = axes[ndim - 2].from, written->y_step = axes[ndim - 2].to;
+    } else {
+        if (fastln_dense_x(task)) return 0;
+        for (int i = 0; i < ndim; i++)
+            if (fastln_magnitude(axes[i].from) < fastln_magnitude(last.from)) return 0;
+    }
     set_row(written, axes, ndim);
-    if (ndim > 1) written->x_step = last[-1].from, written->y_step = last[-1].to;
-    return last->n;
+    return 1;
 }
 
 /* weight and bias as x of a task, their axes in that order, too. Returns whether it is another than theirs. */
@@ -266,11 +276,11 @@ static int find_vector(const fastln_task *task, fastln_task *vector) {
 
 int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) {
     fastln_task written, vector;
-    ptrdiff_t window = rows < threads         ? FASTLN_WINDOW
-                       : fastln_dense_y(task) ? FASTLN_LARGE_WINDOW
-                                              : FASTLN_LARGEST_WINDOW;
+    ptrdiff_t line, window = rows < threads         ? FASTLN_WINDOW
+                             : fastln_dense_y(task) ? FASTLN_LARGE_WINDOW
+                                                    : FASTLN_LARGEST_WINDOW;
     if (fastln_neighbours(task) * fastln_window_stride(task, task->length) > window) return 1;
-    if (task->length < SHORT_ROW || !find_lines(task, &written)) return 0;
+    if (task->length < SHORT_ROW || !find_order(task, &written, &line) || !line) return 0;
     return rows >= ENOUGH_ROWS || !find_vector(task, &vector);
 }
 
@@ -304,26 +314,25 @@ static void run_groups(plan *p, int threads) {
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
     plan p = {.task = task, .kernel = kernel, .rows = rows, .together = fastln_neighbours(task)};
     ptrdiff_t vector_size = task->length * fastln_compute_size(task);
-    p.dense_x = fastln_dense_x(task);
-    p.dense_y = fastln_dense_y(task);
-    p.line = find_lines(task, &p.written);
-    int reordered = p.line && find_vector(task, &p.vector);
+    int reordered = find_order(task, &p.written.task, &p.line) && find_vector(task, &p.vector);
     p.by_piece = reordered && rows < ENOUGH_ROWS;
     if (p.by_piece && has_long_parts(task, p.together)) { /* then weight and bias may stay as they are */
         p.line = p.by_piece = reordered = 0;
-        p.written = *task;
-        p.written.x_step = p.written.y_step = 0;
+        p.written.task = *task;
+        p.written.task.x_step = p.written.task.y_step = 0;
     }
+    p.measured = order_of(task);
+    p.written = order_of(&p.written.task);
     p.lanes = FASTLN_VECTOR / fastln_compute_size(task);
     p.vectors = task->length / p.lanes;
     p.tail = task->length % p.lanes;
     p.leaf = FASTLN_WINDOW / FASTLN_VECTOR / p.together / (p.by_piece ? 2 : 1);
     while (p.vectors >= FASTLN_SHARED_ROW && p.leaf > SMALLEST && p.vectors < 4 * threads * p.leaf) p.leaf /= 2;
     p.count = fastln_divide_up(task->length, p.leaf * p.lanes);
-    p.part = p.line ? p.leaf * p.lanes : whole_lines(task, p.leaf * p.lanes);
+    p.part = p.line ? p.leaf * p.lanes : whole_lines(&p.written.task, p.leaf * p.lanes);
     p.parts = fastln_divide_up(task->length, p.part);
     p.own = threads > 1 && (fastln_divide_up(rows, p.together) >= 4 * threads || p.vectors < FASTLN_SHARED_ROW);
-    ptrdiff_t windows_size = threads * (ptrdiff_t)WINDOW_SIZE;
+    ptrdiff_t windows_size = threads * window_size(&p);
     ptrdiff_t pieces_size = (p.own ? threads : 1) * p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
     ptrdiff_t vectors_size = reordered && !p.by_piece ? 2 * vector_size : 0;
     void *memory = malloc((size_t)(windows_size + pieces_size + vectors_size + FASTLN_LINE));
@@ -332,8 +341,8 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
     p.pieces = (fastln_piece *)(p.windows + windows_size);
     if (vectors_size) {
         char *vectors = p.windows + windows_size + pieces_size;
-        p.written.weight = reorder(&p, task->weight, 0, task->length, vectors);
-        p.written.bias = reorder(&p, task->bias, 0, task->length, vectors + vector_size);
+        p.written.task.weight = reorder(&p, task->weight, 0, task->length, vectors);
+        p.written.task.bias = reorder(&p, task->bias, 0, task->length, vectors + vector_size);
     }
     run_groups(&p, threads);
     free(memory);

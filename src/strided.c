@@ -12,8 +12,10 @@
 #include "sizes.h"
 
 enum {
-    TURN = 32,  /* values of a cell in the direction of reading */
-    SHORT = 64, /* values; fewer are not worth a loop of their own */
+    TURN = 32,           /* values of a cell in the direction of reading */
+    SHORT = 64,          /* values; fewer are not worth a loop of their own, */
+    SHORT_REVERSED = 16, /* but for those that compilers make vectors of */
+    AHEAD = 4,           /* lines */
     LIST = 256,
 };
 
@@ -138,6 +140,14 @@ static void do_tile(char *to, const char *from, fastln_axis a, fastln_axis b, pt
 #undef DO
 }
 
+/* Both ends of a line, so many bytes further on: a processor does not foresee short ones that lie apart. */
+static void fetch_ends(char *to, const char *from, ptrdiff_t to_offset, ptrdiff_t from_offset, fastln_axis line) {
+    PREFETCH(to, to_offset);
+    PREFETCH(to, to_offset + line.n * line.to);
+    PREFETCH(from, from_offset);
+    PREFETCH(from, from_offset + line.n * line.from);
+}
+
 /* The axes from number i on; the last two are a tile's, if `tile`. */
 static void do_axes(const copy *c, int i, int tile, char *to, const char *from) {
     const fastln_axis *axis = c->axes + i;
@@ -151,7 +161,10 @@ static void do_axes(const copy *c, int i, int tile, char *to, const char *from) 
     } else if (left == 2 && tile) {
         do_tile(to, from, axis[1], axis[0], c->size);
     } else {
-        for (ptrdiff_t k = 0; k < axis->n; k++) do_axes(c, i + 1, tile, to + k * axis->to, from + k * axis->from);
+        for (ptrdiff_t k = 0; k < axis->n; k++) {
+            if (left == 2) fetch_ends(to, from, (k + AHEAD) * axis->to, (k + AHEAD) * axis->from, axis[1]);
+            do_axes(c, i + 1, tile, to + k * axis->to, from + k * axis->from);
+        }
     }
 }
 
@@ -224,7 +237,8 @@ void fastln_copy(char *to, const char *from, const fastln_axis *axes, int ndim, 
     ptrdiff_t inner = last < 0 ? 1 : c.axes[last].n * (read == last ? 1 : c.axes[read].n);
     ptrdiff_t count = 1;
     while (first > 0 && count < SHORT && count * c.axes[first - 1].n <= LIST) count *= c.axes[--first].n;
-    if (inner < SHORT && !dense && first > 0 && first < c.ndim) {
+    int reversed = last >= 0 && c.axes[last].to == c.size && c.axes[last].from == -c.size;
+    if (inner < (reversed ? SHORT_REVERSED : SHORT) && !dense && first > 0 && first < c.ndim) {
         do_lists(&c, first, (int)count, to, from);
         return;
     }

@@ -45,8 +45,10 @@ def call(operation, x, form="plain", axis=-1, eps=1e-5, out=None):
 
 
 def nasty_rows(fmt, n, count=None, salt=0):
-    """Rows of all families, and among them a NaN and an Inf."""
+    """Rows of all families, and among them a NaN and an Inf, unless these would be all of them."""
     x = vectors.rows(fmt, n, count, salt)
+    if len(x) < 3:
+        return x
     x[len(x) // 3, n // 2] = np.nan
     x[len(x) // 2, n - 1] = np.inf
     return x
@@ -453,6 +455,33 @@ def test_images_whose_channels_lie_side_by_side(fmt, isa):
                         assert_same([out], expected[:1], f"{x.shape}, {name}, out")
             fastln.layer_norm(view, weight, bias, axis=(1, 2, 3), out=view)
             assert_same([view], expected[:1], f"{x.shape}, {name}, in place")
+
+
+@pytest.mark.parametrize(("rows", "wide", "tall"), [(1, 97, 1601), (2, 1601, 97), (9, 97, 1601)])
+@every_format
+def test_long_rows_in_another_order(fmt, rows, wide, tall, isa):
+    """In memory, x and out are transposed rows, but their values do not lie side by side in both."""
+    x = nasty_rows(fmt, tall * wide, rows).reshape(rows, wide, tall)
+    weight, bias = (np.linspace(a, 2, wide * tall).reshape(x.shape[1:]).astype(fmt.compute) for a in (-1, 0.5))
+    memory = np.zeros((rows, tall + 1, 2 * wide), x.dtype)
+    views = {
+        "reversed": memory[:, 1:, wide - 1 :: -1].transpose(0, 2, 1),
+        "both reversed": memory[:, :0:-1, wide - 1 :: -1].transpose(0, 2, 1),
+        "every other value": memory[:, 1:, ::2].transpose(0, 2, 1),
+    }
+    for given in ({}, {"weight": weight, "bias": bias}):
+        expected = fastln.layer_norm(x, **given, axis=(1, 2), return_stats=True)
+        for name, view in views.items():
+            view[...] = x
+            for threads in (1, 3):
+                with fastln.num_threads(threads):
+                    got = fastln.layer_norm(view, **given, axis=(1, 2), return_stats=True)
+                    assert_same(got, expected, f"{name}, {threads} threads, {list(given)}")
+                    out = np.zeros((rows, tall, 3 * wide), x.dtype)[..., ::3].transpose(0, 2, 1)
+                    fastln.layer_norm(view, **given, axis=(1, 2), out=out)
+                    assert_same([out], expected[:1], f"{name}, {threads} threads, {list(given)}, out")
+            fastln.layer_norm(view, **given, axis=(1, 2), out=view)
+            assert_same([view], expected[:1], f"{name}, {list(given)}, in place")
 
 
 @pytest.mark.parametrize("width", [2, 3, 4, 5, 6, 13])
