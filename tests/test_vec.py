@@ -48,7 +48,7 @@ def test_operations_on_aarch64(isa, tmp_path):
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a compiler")
 def test_a_wrong_order_is_noticed(tmp_path):
     """The program can fail: lanes folded in another order are another sum."""
-    wrong = (SOURCES / "vec_scalar.h").read_text().replace("a.v[i] += a.v[i + half]", "a.v[i] += a.v[2 * half - 1 - i]")
+    wrong = (SOURCES / "vec_scalar.h").read_text().replace("+= a.lane[i + half]", "+= a.lane[2 * half - 1 - i]")
     (tmp_path / "vec_scalar.h").write_text(wrong)
     program = compile_vec("gcc", "scalar", tmp_path, f"-I{tmp_path}")
     with pytest.raises(AssertionError, match="f32_fold4, lane"):

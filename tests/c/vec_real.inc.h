@@ -76,6 +76,31 @@ static void N(test_arithmetic)(void) {
     if (once < 1000) fail("%s: the values do not tell a fused multiply-add from two roundings", STRING(NAME));
 }
 
+/* The same in all lanes, as an implementation may look for lanes that need more care: sums halfway between two numbers, or a
+ * little off, and such as small as the least of them. */
+static void N(test_fused)(void) {
+    int once = 0; /* how often rounding to double before changed a result */
+    for (int trial = 0; trial < 200000; trial++) {
+        uint64_t r = draw();
+        /* The product of the last two, in float, is 1 and very little more. */
+        REAL step = N(of_bits)(N(bits)(1) + 1) - 1, off[] = {1 - step, 1, 1 + step, 1 - 2895 * step, 1 + 2896 * step};
+        REAL a = off[r % 5], b = off[r / 5 % 5], c = (REAL)((double)(int64_t)draw() * 0x1p-62);
+        a *= (N(of_bits)(N(bits)(c) + 1) - c) / 2;
+        if (r & 128) { /* half of the least number, and a multiple of it */
+            a = off[r % 5] * (REAL)(SIZE == 4 ? 0x1p-75 : 0x1p-537);
+            b = off[r / 5 % 5] * (REAL)(SIZE == 4 ? 0x1p-75 : 0x1p-538);
+            c = N(of_bits)((BITS)(draw() % (2 * (uint64_t)N(bits)((REAL)(SIZE == 4 ? FLT_MIN : DBL_MIN)))));
+            if (r & 256) c = (REAL)(SIZE == 4 ? FLT_MIN : DBL_MIN);
+        }
+        if (r & 64) a = -a;
+        REAL got[LANES], expected = FMA(a, b, c);
+        V(store)(got, V(fma)(V(set1)(a), V(set1)(b), V(set1)(c)));
+        for (int i = 0; i < LANES; i++) N(check_lane)("fma", i, got[i], expected);
+        once += expected != (REAL)((double)a * (double)b + (double)c);
+    }
+    if (once < 1000) fail("%s: the values do not tell a fused multiply-add from one by way of double", STRING(NAME));
+}
+
 /* Tails: the first n lanes, and the memory that holds them. */
 static void N(test_tails)(void) {
     REAL x[LANES], got[LANES];
@@ -163,6 +188,7 @@ static void N(test_fold4)(void) {
 
 static void N(test)(void) {
     N(test_arithmetic)();
+    N(test_fused)();
     N(test_tails)();
     N(test_fold4)();
 }
