@@ -153,40 +153,12 @@ static NOINLINE N(lanes) N(part_block)(const char *x, ptrdiff_t step, int k, int
 static NOINLINE N(lanes) N(any_block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
     return N(block)(x, step, k, lanes, centred, scale);
 }
-
 INLINE N(lanes) N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
     if (scale || lanes < LANES) return N(any_block)(x, step, k, lanes, centred, scale);
     return k == BLOCK ? N(whole_block)(x, step, centred) : N(part_block)(x, step, k, centred);
 }
 
-/* Two blocks. */
-INLINE N(lanes) N(pair)(const char *x, ptrdiff_t step, int centred) {
-    return N(merge)(N(block)(x, step, BLOCK, LANES, centred, NULL),
-                    N(block)(x + BLOCK * step, step, BLOCK, LANES, centred, NULL), (REAL)0.5, (REAL)(BLOCK / 2),
-                    centred);
-}
-
-/* The tree of up to QUAD blocks, not in memory: the usual case. */
-INLINE N(lanes) N(few)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
-    ptrdiff_t blocks = count / BLOCK, size = BLOCK * step;
-    int rest_n = (int)(count % BLOCK);
-    const char *end = x + blocks * size;
-    N(lanes) a = blocks >= 2 ? N(pair)(x, step, centred) : N(block)(x, step, BLOCK, LANES, centred, NULL);
-    if (blocks == QUAD) return N(merge)(a, N(pair)(x + 2 * size, step, centred), (REAL)0.5, (REAL)BLOCK, centred);
-    if (blocks == 3) {
-        N(lanes) b = N(block)(x + 2 * size, step, BLOCK, LANES, centred, NULL);
-        if (rest_n) b = N(merge_counts)(b, BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred);
-        return N(merge_counts)(a, 2 * BLOCK, b, BLOCK + rest_n, centred);
-    }
-    return rest_n ? N(merge_counts)(a, blocks * BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred) : a;
-}
-static NOINLINE N(lanes) N(few_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
-    if (step == LANES * SIZE) /* a constant spares an addition for each load */
-        return centred ? N(few)(x, LANES * SIZE, count, 1) : N(few)(x, LANES * SIZE, count, 0);
-    return centred ? N(few)(x, step, count, 1) : N(few)(x, step, count, 0);
-}
-
-/* The statistics of more than QUAD blocks. */
+/* The statistics of more than one block. */
 static NOINLINE N(lanes)
     N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
     N(tree) tree;
@@ -204,10 +176,48 @@ static NOINLINE N(lanes)
     return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
+/* The same for less than QUAD blocks, the usual case, without a tree in memory. */
+INLINE N(lanes) N(few)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
+    ptrdiff_t blocks = count / BLOCK, size = BLOCK * step;
+    int rest_n = (int)(count % BLOCK);
+    const char *end = x + blocks * size;
+    N(lanes) a = N(block)(x, step, BLOCK, LANES, centred, NULL);
+    if (blocks >= 2)
+        a = N(merge)(a, N(block)(x + size, step, BLOCK, LANES, centred, NULL), (REAL)0.5, (REAL)(BLOCK / 2), centred);
+    if (blocks == 3) {
+        N(lanes) b = N(block)(x + 2 * size, step, BLOCK, LANES, centred, NULL);
+        if (rest_n) b = N(merge_counts)(b, BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred);
+        return N(merge_counts)(a, 2 * BLOCK, b, BLOCK + rest_n, centred);
+    }
+    return rest_n ? N(merge_counts)(a, blocks * BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred) : a;
+}
+static NOINLINE N(lanes) N(few_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
+    if (step == LANES * SIZE) /* a constant spares an addition for each load */
+        return centred ? N(few)(x, LANES * SIZE, count, 1) : N(few)(x, LANES * SIZE, count, 0);
+    return centred ? N(few)(x, step, count, 1) : N(few)(x, step, count, 0);
+}
+
+/* And for QUAD of them: a function of its own, as more blocks in `few` cost it registers. */
+INLINE N(lanes) N(quad)(const char *x, ptrdiff_t step, int centred) {
+    N(lanes) a[QUAD / 2];
+    UNROLL4 for (int i = 0; i < QUAD / 2; i++) {
+        const char *begin = x + 2 * i * BLOCK * step;
+        a[i] = N(merge)(N(block)(begin, step, BLOCK, LANES, centred, NULL),
+                        N(block)(begin + BLOCK * step, step, BLOCK, LANES, centred, NULL), (REAL)0.5, (REAL)(BLOCK / 2),
+                        centred);
+    }
+    return N(merge)(a[0], a[1], (REAL)0.5, (REAL)BLOCK, centred);
+}
+static NOINLINE N(lanes) N(four_blocks)(const char *x, ptrdiff_t step, int centred) {
+    if (step == LANES * SIZE) return centred ? N(quad)(x, LANES * SIZE, 1) : N(quad)(x, LANES * SIZE, 0);
+    return centred ? N(quad)(x, step, 1) : N(quad)(x, step, 0);
+}
+
 /* The statistics of count >= 1 vectors. */
 INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
     if (count <= BLOCK) return N(block_of)(x, step, (int)count, lanes, centred, scale);
-    if (count <= QUAD * BLOCK && lanes == LANES && !scale) return N(few_blocks)(x, step, count, centred);
+    if (count <= QUAD * BLOCK && lanes == LANES && !scale)
+        return count == QUAD * BLOCK ? N(four_blocks)(x, step, centred) : N(few_blocks)(x, step, count, centred);
     return N(all_blocks)(x, step, count, lanes, centred, scale);
 }
 

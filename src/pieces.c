@@ -3,9 +3,10 @@
  *
  *   measure   reads a dense x where it is. Anything else is copied to where its values lie side by side: to y, if that is
  *             dense, or else to a window in cache.
- *   write     needs no order, so it takes that of memory, if x and y have the same. Lines of values that lie side by side
- *             in both are written where they are, others go through the window. A few rows keep to their own order if
- *             weight and bias would have to be put in another, and a window holds long parts of memory's lines.
+ *   write     needs no order, so it takes that of y in memory, if neither is dense and they have their innermost axis in
+ *             common, and goes through the window; or directly along lines of values that lie side by side in both. A few
+ *             rows keep to their own order if weight and bias would have to be put in another, and a window holds long
+ *             parts of memory's lines.
  *
  * Scattered rows that lie near each other go together, up to 16 of them, and share the window: memory is then read and
  * written in its order. */
@@ -57,7 +58,7 @@ typedef struct group { /* the rows at work on */
     int copied;                 /* x is in y already */
 } group;
 
-static order order_of(const fastln_task *task) { return (order){*task, fastln_dense_x(task), fastln_dense_y(task)}; }
+static void find_dense(order *in) { in->dense_x = fastln_dense_x(&in->task), in->dense_y = fastln_dense_y(&in->task); }
 
 static ptrdiff_t window_size(const plan *p) { return WINDOW_SIZE * (p->by_piece ? 2 : 1); }
 
@@ -130,23 +131,25 @@ static void write_part(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
     const plan *p = g->plan;
     ptrdiff_t first = i * p->part, count = fastln_least(p->part, p->task->length - first), vector_first = 0;
-    fastln_task task = p->written.task;
+    const fastln_task *task = &p->written.task;
+    fastln_task reordered; /* large, and needed only there */
     if (p->by_piece) {
         char *window = window_of(g, thread) + WINDOW_SIZE;
-        task.weight = reorder(p, p->task->weight, first, count, window);
-        task.bias = reorder(p, p->task->bias, first, count, window + FASTLN_WINDOW / 2);
-        vector_first = first;
+        reordered = *task;
+        reordered.weight = reorder(p, p->task->weight, first, count, window);
+        reordered.bias = reorder(p, p->task->bias, first, count, window + FASTLN_WINDOW / 2);
+        task = &reordered, vector_first = first;
     }
     if (p->line) {
-        write_lines(g, &task, vector_first, first, first + count);
+        write_lines(g, task, vector_first, first, first + count);
         return;
     }
     fastln_rows part = read_part(g, &p->written, first, count, thread);
     fastln_runs runs = {.first = g->rows, .count = 1};
     for (ptrdiff_t r = 0; r < part.count; r++)
-        p->kernel->apply(&task, g->scales + r, part.x + r * part.x_stride, part.y + r * part.y_stride,
+        p->kernel->apply(task, g->scales + r, part.x + r * part.x_stride, part.y + r * part.y_stride,
                          first - vector_first, count);
-    if (!p->written.dense_y) fastln_scatter(&task, &runs, first, count, part.y, part.y_stride);
+    if (!p->written.dense_y) fastln_scatter(task, &runs, first, count, part.y, part.y_stride);
 }
 
 /* Finds the scales that are not known yet. Returns whether they all are now. */
@@ -235,8 +238,9 @@ static int is_aligned(const fastln_task *task) {
     return offsets % (uintptr_t)fastln_item_size(task) == 0;
 }
 
-/* Puts the axes of a row in the order of memory, if x and y have the same or at least lines in common: `line` values that lie
- * side by side in both, 0 if they are few. Returns whether it did. */
+/* Puts the axes of a row in the order of y in memory, unless y is dense: if x and y have lines in common, `line` values that
+ * lie side by side in both, or else, `line` being 0, if at least the same axis is innermost and x is not dense. Returns
+ * whether it did. */
 static int find_order(const fastln_task *task, fastln_task *written, ptrdiff_t *line) {
     ptrdiff_t size = fastln_item_size(task);
     fastln_axis axes[FASTLN_MAX_AXES];
@@ -321,8 +325,9 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
         p.written.task = *task;
         p.written.task.x_step = p.written.task.y_step = 0;
     }
-    p.measured = order_of(task);
-    p.written = order_of(&p.written.task);
+    p.measured.task = *task;
+    find_dense(&p.measured);
+    find_dense(&p.written);
     p.lanes = FASTLN_VECTOR / fastln_compute_size(task);
     p.vectors = task->length / p.lanes;
     p.tail = task->length % p.lanes;

@@ -14,7 +14,7 @@
 enum {
     TURN = 32,           /* values of a cell in the direction of reading */
     SHORT = 64,          /* values; fewer are not worth a loop of their own, */
-    SHORT_REVERSED = 16, /* but for those that compilers make vectors of */
+    SHORT_REVERSED = 16, /* but for reversed ones, of which compilers make vectors */
     AHEAD = 4,           /* lines */
     LIST = 256,
 };
@@ -143,9 +143,9 @@ static void do_tile(char *to, const char *from, fastln_axis a, fastln_axis b, pt
 /* Both ends of a line, so many bytes further on: a processor does not foresee short ones that lie apart. */
 static void fetch_ends(char *to, const char *from, ptrdiff_t to_offset, ptrdiff_t from_offset, fastln_axis line) {
     PREFETCH(to, to_offset);
-    PREFETCH(to, to_offset + line.n * line.to);
+    PREFETCH(to, to_offset + (line.n - 1) * line.to);
     PREFETCH(from, from_offset);
-    PREFETCH(from, from_offset + line.n * line.from);
+    PREFETCH(from, from_offset + (line.n - 1) * line.from);
 }
 
 /* The axes from number i on; the last two are a tile's, if `tile`. */

@@ -1,5 +1,6 @@
-/* vec_scalar.h: one vector is an array. Portable C11, in which it is the executable specification of the other headers: what
- * an operation does to a lane is what stands here. What each is for: vec_avx512.h. */
+/* vec_scalar.h: one vector is an array, of numbers or of parts that the compiler knows how to work on at once. Portable C11,
+ * the executable specification of the other headers: what an operation does to a lane is what stands here. What each is
+ * for: vec_avx512.h. */
 #ifndef FASTLN_VEC_H
 #define FASTLN_VEC_H
 
@@ -13,8 +14,7 @@
 /* Not forced, as elsewhere: an operation is many instructions here, so the kernels would only grow and compile slowly. */
 #define INLINE static inline
 
-/* With compilers that have vectors of their own, parts of 16 bytes instead of numbers: any processor does that at once. */
-#if defined(__GNUC__)
+#if !defined(FASTLN_NO_PARTS) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 9))
 typedef float f32_part __attribute__((vector_size(16)));
 typedef double f64_part __attribute__((vector_size(16)));
 typedef double f32_wide __attribute__((vector_size(32))); /* the lanes of an f32_part, widened */
@@ -92,7 +92,8 @@ typedef union {
 #define LANES 16
 
 /* In double the product of two floats is exact. The sum, rounded to a float, is right, unless it lies halfway between two
- * of them, where its own rounding may have brought it, or among the subnormal ones. fmaf knows, and takes long. */
+ * of them, where its own rounding may have brought it, or among the subnormal ones. fmaf knows, and takes long. A sum of 0
+ * is exact: the product does not underflow. */
 static inline float f32_fma_lane(float a, float b, float c) {
     double sum = (double)a * b + c;
     return sum == 0 ? (float)sum : fmaf(a, b, c);

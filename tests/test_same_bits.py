@@ -461,13 +461,18 @@ def test_images_whose_channels_lie_side_by_side(fmt, isa):
 @every_format
 def test_long_rows_in_another_order(fmt, rows, wide, tall, isa):
     """In memory, x and out are transposed rows, but their values do not lie side by side in both."""
+    wide = wide * 2 // fmt.dtype.itemsize
     x = nasty_rows(fmt, tall * wide, rows).reshape(rows, wide, tall)
     weight, bias = (np.linspace(a, 2, wide * tall).reshape(x.shape[1:]).astype(fmt.compute) for a in (-1, 0.5))
     memory = np.zeros((rows, tall + 1, 2 * wide), x.dtype)
+    side_by_side = np.zeros((tall + 1, 2 * wide, rows), x.dtype)
     views = {
         "reversed": memory[:, 1:, wide - 1 :: -1].transpose(0, 2, 1),
         "both reversed": memory[:, :0:-1, wide - 1 :: -1].transpose(0, 2, 1),
         "every other value": memory[:, 1:, ::2].transpose(0, 2, 1),
+        "side by side": side_by_side[1:, ::2].transpose(2, 1, 0),
+        "dense": np.zeros((rows, tall, wide), x.dtype).transpose(0, 2, 1),
+        "unaligned": unaligned(memory[:, 1:, :wide]).transpose(0, 2, 1),
     }
     for given in ({}, {"weight": weight, "bias": bias}):
         expected = fastln.layer_norm(x, **given, axis=(1, 2), return_stats=True)

@@ -39,6 +39,10 @@ def test_operations(compiler, isa, tmp_path):
     check([compile_vec(compiler, isa, tmp_path)])
 
 
+def test_scalar_operations_without_vectors_of_the_compiler(tmp_path):
+    check([compile_vec("gcc", "scalar", tmp_path, "-DFASTLN_NO_PARTS", "-Wpedantic")])
+
+
 @pytest.mark.skipif(shutil.which(EMULATOR) is None, reason=f"needs {EMULATOR} (Debian: qemu-user-static)")
 @pytest.mark.parametrize("isa", ["scalar", "neon"])
 def test_operations_on_aarch64(isa, tmp_path):

@@ -77,12 +77,12 @@ static void N(test_arithmetic)(void) {
 }
 
 /* The same in all lanes, as an implementation may look for lanes that need more care: sums halfway between two numbers, or a
- * little off, and such as small as the least of them. */
+ * little off, and such beside the least and the largest of them. */
 static void N(test_fused)(void) {
     int once = 0; /* how often rounding to double before changed a result */
     for (int trial = 0; trial < 200000; trial++) {
         uint64_t r = draw();
-        /* The product of the last two, in float, is 1 and very little more. */
+        /* For float the product of the last two is 1 and very little more. */
         REAL step = N(of_bits)(N(bits)(1) + 1) - 1, off[] = {1 - step, 1, 1 + step, 1 - 2895 * step, 1 + 2896 * step};
         REAL a = off[r % 5], b = off[r / 5 % 5], c = (REAL)((double)(int64_t)draw() * 0x1p-62);
         a *= (N(of_bits)(N(bits)(c) + 1) - c) / 2;
@@ -91,6 +91,11 @@ static void N(test_fused)(void) {
             b = off[r / 5 % 5] * (REAL)(SIZE == 4 ? 0x1p-75 : 0x1p-538);
             c = N(of_bits)((BITS)(draw() % (2 * (uint64_t)N(bits)((REAL)(SIZE == 4 ? FLT_MIN : DBL_MIN)))));
             if (r & 256) c = (REAL)(SIZE == 4 ? FLT_MIN : DBL_MIN);
+        }
+        if (r & 1024) { /* half of what the largest number is apart from the next */
+            a = off[r % 5] * (REAL)(SIZE == 4 ? 0x1p60 : 0x1p485);
+            b = off[r / 5 % 5] * (REAL)(SIZE == 4 ? 0x1p43 : 0x1p485);
+            c = (REAL)(SIZE == 4 ? FLT_MAX : DBL_MAX);
         }
         if (r & 64) a = -a;
         REAL got[LANES], expected = FMA(a, b, c);
