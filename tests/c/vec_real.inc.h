@@ -80,7 +80,7 @@ static void N(test_arithmetic)(void) {
  * little off, and such beside the least and the largest of them. */
 static void N(test_fused)(void) {
     int once = 0; /* how often rounding to double before changed a result */
-    for (int trial = 0; trial < 200000; trial++) {
+    for (int trial = 0; trial < 50000; trial++) {
         uint64_t r = draw();
         /* For float the product of the last two is 1 and very little more. */
         REAL step = N(of_bits)(N(bits)(1) + 1) - 1, off[] = {1 - step, 1, 1 + step, 1 - 2895 * step, 1 + 2896 * step};
