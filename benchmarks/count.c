@@ -67,8 +67,8 @@ static void lay_out(fastln_task *task, ptrdiff_t item, ptrdiff_t outer, ptrdiff_
     ptrdiff_t length = task->length, spread = task->layout == FASTLN_SCATTERED && inner == 1 ? 2 : 1;
     task->ndim = 2;
     task->shape[0] = outer, task->shape[1] = inner;
-    task->x_strides[0] = spread * (task->y_strides[0] = length * inner * item);
-    task->x_strides[1] = spread * (task->y_strides[1] = item);
+    task->strides[0].x = spread * (task->strides[0].y = length * inner * item);
+    task->strides[1].x = spread * (task->strides[1].y = item);
     task->x_step = spread * (task->y_step = inner * item);
     if (task->layout == FASTLN_ROWS) {
         task->ndim = 1; /* as the callers do, who join axes */

@@ -14,11 +14,24 @@ cdef extern from "fastln.h" nogil:
     ctypedef enum fastln_operation:
         FASTLN_layer_norm
         FASTLN_rms_norm
+        FASTLN_normalize
+
+    ctypedef enum fastln_form:
+        FASTLN_EACH
+        FASTLN_SPREAD
+        FASTLN_ADA
 
     ctypedef enum fastln_layout:
         FASTLN_ROWS
         FASTLN_COLUMNS
         FASTLN_SCATTERED
+
+    ctypedef struct fastln_steps:
+        Py_ssize_t x
+        Py_ssize_t y
+        Py_ssize_t weight
+        Py_ssize_t bias
+        Py_ssize_t stat
 
     ctypedef struct fastln_task:
         fastln_operation operation
@@ -29,19 +42,23 @@ cdef extern from "fastln.h" nogil:
         void *y
         const void *weight
         const void *bias
+        fastln_form form
+        Py_ssize_t part
+        Py_ssize_t part_step
         void *mean
         void *rstd
+        int wide
         double eps
         Py_ssize_t length
         Py_ssize_t x_step
         Py_ssize_t y_step
         int ndim
         Py_ssize_t shape[FASTLN_MAX_AXES]
-        Py_ssize_t x_strides[FASTLN_MAX_AXES]
-        Py_ssize_t y_strides[FASTLN_MAX_AXES]
+        fastln_steps strides[FASTLN_MAX_AXES]
         int row_ndim
         Py_ssize_t row_shape[FASTLN_MAX_AXES]
         Py_ssize_t row_x_strides[FASTLN_MAX_AXES]
         Py_ssize_t row_y_strides[FASTLN_MAX_AXES]
 
+cdef void describe_rows(fastln_task *task, Py_ssize_t rows, Py_ssize_t length) noexcept nogil
 cdef int run(const fastln_task *task) noexcept nogil

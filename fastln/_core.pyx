@@ -43,8 +43,20 @@ cdef extern from "fastln.h" nogil:
     const char *fastln_isa_active()
     int fastln_isa_select(const char *name)
     void fastln_isa_select_best()
-    void fastln_describe(fastln_task *task, int ndim, const npy_intp *shape, const npy_intp *x_strides,
-                         const npy_intp *y_strides, uint64_t normalized, npy_intp item_size, bint aligned, int *order)
+    ctypedef struct fastln_arrays:
+        int ndim
+        const npy_intp *shape
+        const npy_intp *x_strides
+        const npy_intp *y_strides
+        const npy_intp *weight_strides
+        const npy_intp *bias_strides
+        const npy_intp *stat_strides
+        uint64_t normalized
+        npy_intp item_size
+        bint aligned
+
+    void fastln_describe(fastln_task *task, const fastln_arrays *arrays, int *order)
+    void fastln_describe_rows(fastln_task *task, npy_intp rows, npy_intp length)
     int fastln_run(const fastln_task *task)
     bint fastln_is_long(const fastln_task *task)
     const char *fastln_parallel_init()
@@ -101,6 +113,10 @@ cdef tuple BIAS_NAMES = ("bias", "beta")
 cdef str ACCEPTED = "float16, bfloat16, float32, float64, bool or an integer dtype"
 
 cdef enum:
+    # Values. Parts of a row that are shorter are repeated in memory: they are not worth the start of a loop.
+    SHORT_PART = 16  # with one weight each,
+    SHORT_VECTOR = 512  # or with one for each value
+
     # Lengths of rows that a prepared object takes without further checks, if it is not one length.
     ANY = -1
     NONE = 0
@@ -223,16 +239,99 @@ cdef tuple shape_of(ndarray x, uint64_t axes):
     return tuple([PyArray_DIMS(x)[axis] for axis in range(PyArray_NDIM(x)) if axes >> axis & 1])
 
 
-cdef ndarray as_vector(object a, str name, ndarray x, uint64_t axes, int type_num):
-    """Weight or bias as a kernel reads it: of that type, its values side by side in C order."""
+cdef bint is_repeated(ndarray a, ndarray x, uint64_t repeated) noexcept:
+    """Whether `a` has x's axes, but for size 1 where it is repeated along one of those."""
+    cdef int axis
+    if PyArray_NDIM(a) != PyArray_NDIM(x):
+        return False
+    for axis in range(PyArray_NDIM(x)):
+        if PyArray_DIMS(a)[axis] != PyArray_DIMS(x)[axis] and not (PyArray_DIMS(a)[axis] == 1 and repeated >> axis & 1):
+            return False
+    return True
+
+
+cdef bint has_dense_rows(ndarray a, uint64_t axes) noexcept:
+    """Whether the values along those axes lie side by side in C order."""
+    cdef npy_intp size = PyArray_ITEMSIZE(a)
+    cdef int axis
+    for axis in reversed(range(PyArray_NDIM(a))):
+        if axes >> axis & 1 and PyArray_DIMS(a)[axis] != 1:
+            if PyArray_STRIDES(a)[axis] != size:
+                return False
+            size *= PyArray_DIMS(a)[axis]
+    return True
+
+
+cdef ndarray as_vector(object a, str name, ndarray x, uint64_t axes, int type_num, bint by_channel=False):
+    """Weight or bias as a kernel reads it: of that type, its values along a row side by side in C order. One for all rows; or
+    with x's axes, and repeated along some: others than those, or, by_channel, any."""
     cdef ndarray v = <ndarray>a if PyArray_CheckExact(a) else as_array(a, name)
-    if not has_shape_of(v, x, axes):
-        raise ValueError(f"{name}: expected shape {shape_of(x, axes)}, got {shape_of(v, <uint64_t>-1)}")
-    if PyArray_TYPE(v) == type_num and is_plain(v) and PyArray_IS_C_CONTIGUOUS(v):
+    cdef bint one = has_shape_of(v, x, axes)
+    if not one and not is_repeated(v, x, <uint64_t>-1 if by_channel else ~axes):
+        raise ValueError(f"{name}: expected shape {shape_of(x, axes)}{repeated_shape(v, x, axes)}, "
+                         f"got {shape_of(v, <uint64_t>-1)}")
+    if PyArray_TYPE(v) == type_num and is_plain(v) and (
+            PyArray_IS_C_CONTIGUOUS(v) if one else has_dense_rows(v, axes)):
         return v
     if result_type(v, name) == NPY_FLOAT64 and PyArray_TYPE(v) != NPY_FLOAT64:  # integers count as float64 first
         v = PyArray_FROM_OTF(v, NPY_FLOAT64, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
-    return PyArray_FROM_OTF(v, type_num, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
+    if one:
+        return PyArray_FROM_OTF(v, type_num, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
+    row_axes = [axis for axis in range(PyArray_NDIM(x)) if axes >> axis & 1]
+    last = list(range(-len(row_axes), 0))
+    v = PyArray_FROM_OTF(np.moveaxis(v, row_axes, last), type_num,
+                         NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
+    return np.moveaxis(v, last, row_axes)
+
+
+cdef str repeated_shape(ndarray v, ndarray x, uint64_t axes):
+    """What else could be expected of a weight with as many axes as x."""
+    if PyArray_NDIM(v) != PyArray_NDIM(x) or has_shape_of(x, x, axes):
+        return ""
+    sizes = [str(PyArray_DIMS(x)[axis]) if axes >> axis & 1 or PyArray_DIMS(x)[axis] == 1 else
+             f"1 or {PyArray_DIMS(x)[axis]}" for axis in range(PyArray_NDIM(x))]
+    return f" or ({', '.join(sizes)})"
+
+
+cdef void steps_of(ndarray a, ndarray x, uint64_t axes, npy_intp *strides) noexcept:
+    """The strides of a weight, a bias or given statistics along x's axes."""
+    cdef int axis
+    cdef bint one = PyArray_NDIM(a) != PyArray_NDIM(x) or has_shape_of(a, x, axes)
+    for axis in range(PyArray_NDIM(x)):
+        strides[axis] = 0 if one or axes >> axis & 1 or PyArray_DIMS(a)[axis] == 1 else PyArray_STRIDES(a)[axis]
+
+
+cdef ndarray as_parts(ndarray v, ndarray x, uint64_t axes, fastln_task *task):
+    """Weight or bias with x's axes, to be repeated along some of a row's: the first ones or the last ones. Says how in the
+    task; returns it with short parts repeated in memory."""
+    cdef npy_intp n, length = 1, values = 1, inner = 1, count
+    cdef bint full = False  # whether there is an axis further in where it has all values
+    cdef int axis, last = -1
+    for axis in reversed(range(PyArray_NDIM(x))):
+        n = PyArray_DIMS(v)[axis]
+        if axes >> axis & 1 and PyArray_DIMS(x)[axis] != 1:
+            length *= PyArray_DIMS(x)[axis]
+            values *= n
+            full = full or n != 1
+            inner *= 1 if full else PyArray_DIMS(x)[axis]
+            last = axis if full and last < 0 else last
+    task.form = FASTLN_EACH
+    task.part = task.part_step = 0
+    if values == length:
+        return v
+    if values == 1:
+        task.form = FASTLN_SPREAD
+        return v
+    if inner == 1:  # the same again and again
+        count = min(SHORT_VECTOR // values + 1, length // values)
+        task.part = count * values
+        return v if count == 1 else np.tile(v, [count if i == last else 1 for i in range(PyArray_NDIM(x))])
+    if inner >= SHORT_PART:
+        task.form = FASTLN_SPREAD
+        task.part = inner
+        task.part_step = 1
+        return v
+    return np.repeat(v, inner, axis=last)
 
 
 cdef int check_out(object out, ndarray x, int type_num) except -1:
@@ -303,25 +402,38 @@ cdef ndarray empty(int ndim, const npy_intp *shape, const int *order, uint64_t w
     return PyArray_New(&PyArray_Type, n, new_shape, type_num, new_strides, NULL, 0, 0, NULL)
 
 
-cdef ndarray arrange(fastln_task *task, ndarray x, ndarray given, uint64_t axes, int type_num, int *order, bint *copy):
+cdef ndarray arrange(fastln_task *task, fastln_arrays *arrays, ndarray x, ndarray given, int type_num, int *order,
+                     bint *copy):
     """Finds the layout of any x; returns the array to compute into, which is `given` (out) if possible. copy: whether x is
     to be copied there first."""
-    cdef npy_intp *shape = PyArray_DIMS(x)
-    cdef npy_intp *strides = PyArray_STRIDES(x)
-    cdef npy_intp itemsize = size_of(type_num)
-    cdef int ndim = PyArray_NDIM(x)
     cdef ndarray y = given
+    arrays.ndim = PyArray_NDIM(x)
+    arrays.shape = PyArray_DIMS(x)
+    arrays.x_strides = PyArray_STRIDES(x)
+    arrays.aligned = True
     copy[0] = PyArray_TYPE(x) != type_num or not PyArray_ISNOTSWAPPED(x)
     if given is None or not copy[0] and not same(x, given) and share(
             x, PyArray_NBYTES(x), given, PyArray_NBYTES(given)):
         # Only to learn in which order x's axes lie in memory: so do those of y.
-        fastln_describe(task, ndim, shape, strides, strides, axes, PyArray_ITEMSIZE(x), True, order)
-        y = empty(ndim, shape, order, 0, type_num)
+        arrays.y_strides = arrays.x_strides
+        arrays.item_size = PyArray_ITEMSIZE(x)
+        fastln_describe(task, arrays, order)
+        y = empty(arrays.ndim, arrays.shape, order, 0, type_num)
     if copy[0]:
-        strides = PyArray_STRIDES(y)
-    fastln_describe(task, ndim, shape, strides, PyArray_STRIDES(y), axes, itemsize,
-             PyArray_ISALIGNED(y) and (copy[0] or PyArray_ISALIGNED(x)), order)
+        arrays.x_strides = PyArray_STRIDES(y)
+    arrays.y_strides = PyArray_STRIDES(y)
+    arrays.item_size = size_of(type_num)
+    arrays.aligned = PyArray_ISALIGNED(y) and (copy[0] or PyArray_ISALIGNED(x))
+    fastln_describe(task, arrays, order)
     return y
+
+
+cdef void side_by_side(fastln_task *task, npy_intp size) noexcept:
+    """The statistics of the rows, one after the other."""
+    cdef int axis
+    for axis in reversed(range(task.ndim)):
+        task.strides[axis].stat = size
+        size *= task.shape[axis]
 
 
 # --- The way through -------------------------------------------------------------------------------------------------
@@ -333,28 +445,22 @@ cdef bint are_plain_rows(ndarray x, ndarray y, npy_intp size, int type_num) exce
                  and (PyArray_DATA(y) == PyArray_DATA(x) or not share(x, size, y, size))))
 
 
-cdef void describe_rows(fastln_task *task, npy_intp rows, npy_intp length, int type_num) noexcept:
-    """The usual case: x and y are rows one after the other. `arrange` would find the same."""
-    task.layout = FASTLN_ROWS
-    task.length = length
-    task.ndim = 1
-    task.shape[0] = rows
-    task.x_strides[0] = task.y_strides[0] = length * size_of(type_num)
+cdef void describe_rows(fastln_task *task, Py_ssize_t rows, Py_ssize_t length) noexcept nogil:
+    fastln_describe_rows(task, rows, length)
 
 
 cdef int run(const fastln_task *task) noexcept nogil:
     return fastln_run(task)
 
 
-cdef int compute(fastln_task *task, fastln_operation operation, int type_num, double eps, ndarray x, ndarray y,
-                 ndarray weight, ndarray bias, ndarray mean, ndarray rstd) except -1:
+cdef int compute(fastln_task *task, fastln_operation operation, double eps, ndarray x, ndarray y, ndarray weight,
+                 ndarray bias, ndarray mean, ndarray rstd) except -1:
     """Runs a task whose layout is described."""
     cdef int failed
     task.operation = operation
-    task.dtype = kernel_dtype(type_num)
     task.eps = eps
     task.x = PyArray_DATA(x)
-    task.y = PyArray_DATA(y)
+    task.y = NULL if y is None else PyArray_DATA(y)
     task.weight = NULL if weight is None else PyArray_DATA(weight)
     task.bias = NULL if bias is None else PyArray_DATA(bias)
     task.mean = NULL if mean is None else PyArray_DATA(mean)
@@ -370,13 +476,18 @@ cdef int compute(fastln_task *task, fastln_operation operation, int type_num, do
 
 
 cdef object normalize(fastln_operation operation, object x, object weight, object bias, object eps, object axis,
-                      object out, object return_stats, object subtract_mean, object weight_offset):
+                      object out, object return_stats, object subtract_mean, object weight_offset,
+                      fastln_form form=FASTLN_EACH, bint by_channel=False, ndarray mean=None, ndarray rstd=None):
+    """All but what only finds moments. by_channel: weight and bias have x's axes and are repeated along some. mean and rstd are
+    those of FASTLN_normalize, contiguous, with x's axes, too."""
     cdef fastln_task task  # large, so only what is used gets a value
+    cdef fastln_arrays arrays
     cdef int[FASTLN_MAX_AXES] order
-    cdef ndarray y, w = None, b = None, mean = None, rstd = None, given = None
-    cdef npy_intp length = 1, rows = 1, size, vector_size
+    cdef npy_intp[FASTLN_MAX_AXES] weight_strides, bias_strides, stat_strides
+    cdef ndarray y, w = None, b = None, given = None
+    cdef npy_intp length = 1, rows = 1, size
     cdef int i
-    cdef bint copy = False
+    cdef bint copy = False, usual
 
     cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
     cdef int type_num = result_type(source, "x")
@@ -388,12 +499,14 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     cdef double number = as_eps(eps)
     cdef bint with_stats = as_bool(return_stats, "return_stats")
     task.subtract_mean = as_bool(subtract_mean, "subtract_mean")
+    task.dtype = kernel_dtype(type_num)
+    task.wide = False
     if weight is not None:
-        w = as_vector(weight, "weight", source, axes, compute_type if offset == 0 else NPY_FLOAT64)
+        w = as_vector(weight, "weight", source, axes, compute_type if offset == 0 else NPY_FLOAT64, by_channel)
         if offset != 0:
-            w = as_vector(np.add(w, offset), "weight", source, axes, compute_type)
+            w = as_vector(np.add(w, offset), "weight", source, axes, compute_type, by_channel)
     if bias is not None:
-        b = as_vector(bias, "bias", source, axes, compute_type)
+        b = as_vector(bias, "bias", source, axes, compute_type, by_channel)
     if out is not None:
         check_out(out, source, type_num)
         given = <ndarray>out
@@ -410,33 +523,51 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
             mean = empty(ndim, shape, order, axes, compute_type)
             mean.fill(np.nan)
             rstd = mean.copy()
-        return result(operation, y, mean, rstd)
+        return result(operation, y, mean, rstd if with_stats else None)
     size = length * rows * size_of(type_num)
-    vector_size = length * size_of(compute_type)
-    if (axes + (axes & -axes) == <uint64_t>2 << (ndim - 1)  # the last axes
+    if given is not None:
+        if w is not None and share(w, PyArray_NBYTES(w), given, size):
+            w = as_vector(w.copy(), "weight", source, axes, compute_type, by_channel)
+        if b is not None and share(b, PyArray_NBYTES(b), given, size):
+            b = as_vector(b.copy(), "bias", source, axes, compute_type, by_channel)
+    usual = (form == FASTLN_EACH and rstd is None
+             and (w is None or has_shape_of(w, source, axes)) and (b is None or has_shape_of(b, source, axes)))
+    if (usual and axes + (axes & -axes) == <uint64_t>2 << (ndim - 1)  # the last axes
             and are_plain_rows(source, given, size, type_num)):
         y = empty(ndim, shape, order, 0, type_num) if given is None else given
-        describe_rows(&task, rows, length, type_num)
+        describe_rows(&task, rows, length)
     else:
-        y = arrange(&task, source, given, axes, type_num, order, &copy)
-    if y is given:
-        if w is not None and share(w, vector_size, y, size):
-            w = w.copy()
-        if b is not None and share(b, vector_size, y, size):
-            b = b.copy()
+        task.form = form
+        task.part = 0
+        arrays.normalized = axes
+        arrays.weight_strides = arrays.bias_strides = arrays.stat_strides = NULL
+        if by_channel:
+            w = None if w is None else as_parts(w, source, axes, &task)
+            b = None if b is None else as_parts(b, source, axes, &task)
+        if w is not None:
+            steps_of(w, source, axes, weight_strides)
+            arrays.weight_strides = weight_strides
+        if b is not None:
+            steps_of(b, source, axes, bias_strides)
+            arrays.bias_strides = bias_strides
+        if rstd is not None:
+            steps_of(rstd, source, axes, stat_strides)
+            arrays.stat_strides = stat_strides
+        y = arrange(&task, &arrays, source, given, type_num, order, &copy)
     if with_stats:
         rstd = empty(ndim, shape, order, axes, compute_type)
         if operation == FASTLN_layer_norm:
             mean = empty(ndim, shape, order, axes, compute_type)
+        side_by_side(&task, size_of(compute_type))
     if copy:
         PyArray_CopyInto(y, source)
         source = y
 
-    compute(&task, operation, type_num, number, source, y, w, b, mean, rstd)
+    compute(&task, operation, number, source, y, w, b, mean, rstd)
     if given is not None and y is not given:
         PyArray_CopyInto(given, y)
         y = given
-    return result(operation, y, mean, rstd)
+    return result(operation, y, mean, rstd if with_stats else None)
 
 
 cdef object result(fastln_operation operation, ndarray y, ndarray mean, ndarray rstd):
@@ -670,9 +801,11 @@ cdef class _Norm:
         cdef ndarray y = empty(ndim, PyArray_DIMS(x), order, 0, type_num) if out is None else <ndarray>out
         cdef object weight = self.weight64 if type_num == NPY_FLOAT64 else self.weight32
         cdef object bias = self.bias64 if type_num == NPY_FLOAT64 else self.bias32
-        describe_rows(&task, rows, PyArray_DIMS(x)[ndim - 1], type_num)
+        task.dtype = kernel_dtype(type_num)
         task.subtract_mean = True
-        compute(&task, self.operation, type_num, self._eps, x, y, <ndarray>weight, <ndarray>bias, None, None)
+        task.wide = False
+        describe_rows(&task, rows, PyArray_DIMS(x)[ndim - 1])
+        compute(&task, self.operation, self._eps, x, y, <ndarray>weight, <ndarray>bias, None, None)
         return y
 
     cdef int check_shape(self, ndarray x) except -1:

@@ -14,8 +14,8 @@ from libc.math cimport isfinite
 from libc.stdint cimport uintptr_t
 
 from fastln._core cimport (
-    FASTLN_bf16, FASTLN_f16, FASTLN_f32, FASTLN_f64, FASTLN_layer_norm, FASTLN_rms_norm, FASTLN_ROWS, fastln_dtype,
-    fastln_operation, fastln_task, run,
+    FASTLN_bf16, FASTLN_f16, FASTLN_f32, FASTLN_f64, FASTLN_layer_norm, FASTLN_rms_norm,
+    describe_rows, fastln_dtype, fastln_operation, fastln_task, run,
 )
 
 ctypedef fused values:
@@ -56,14 +56,11 @@ cdef int normalize(fastln_operation operation, fastln_dtype dtype, values x, fac
         return refuse("weight and bias: expected aligned arrays")
     task.operation = operation
     task.dtype = dtype
-    task.layout = FASTLN_ROWS
     task.subtract_mean = 1
     task.mean = task.rstd = NULL
+    task.wide = 0
     task.eps = eps
-    task.length = x.shape[1]
-    task.ndim = 1
-    task.shape[0] = x.shape[0]
-    task.x_strides[0] = task.y_strides[0] = task.length * sizeof(x[0, 0])
+    describe_rows(&task, x.shape[0], x.shape[1])
     run(&task)
     return 0
 

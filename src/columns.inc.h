@@ -81,28 +81,63 @@ INLINE void N(prefetch_tile_row)(const char *x, int width) {
     for (int at = 0; at < width * SIZE; at += FASTLN_LINE) PREFETCH(x, at);
 }
 
+/* The weights and biases of LANES rows from number `first` on, if there are so many. */
+INLINE void N(load_spread)(const fastln_rows *tile, int first, int width, VEC *w, VEC *b) {
+    REAL weights[LANES] = {0}, biases[LANES] = {0};
+    for (int l = 0; l < LANES && first + l < width; l++) {
+        weights[l] = N(weight_at)(fastln_from(tile->weight, (first + l) * tile->stride.weight));
+        biases[l] = N(bias_at)(fastln_from(tile->bias, (first + l) * tile->stride.bias));
+    }
+    *w = V(load)(weights), *b = V(load)(biases);
+}
+
 /* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is
  * fetched, `next` columns wide, and what of y is written soon. */
-INLINE void N(apply_tile)(const fastln_task *task, const char *x, char *y, int width, int next, const N(scales) *s,
+INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next, const N(scales) *s,
                           int affine, int centred, const VEC *scale) {
+    const char *x = tile->x;
+    char *y = tile->y;
     int full = width / LANES, tail = width % LANES;
-    VEC w = V(set1)(0), b = w;
+    VEC w = V(set1)(0), b = w, ws[TILE] = {w}, bs[TILE] = {w}; /* what is used of the latter gets a value */
+    for (int v = 0; affine & SPREAD && v * LANES < width; v++) N(load_spread)(tile, v * LANES, width, ws + v, bs + v);
     for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
-        if (affine & WEIGHT) w = V(set1)(((const REAL *)task->weight)[i]);
-        if (affine & BIAS) b = V(set1)(((const REAL *)task->bias)[i]);
+        if (affine & WEIGHT) w = V(set1)(((const REAL *)tile->weight)[i]);
+        if (affine & BIAS) b = V(set1)(((const REAL *)tile->bias)[i]);
         N(prefetch_tile_row)(x + width * SIZE, next);
         if (i + TILE_AHEAD < task->length) N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
         for (int v = 0; v <= full; v++) {
             int lanes = v < full ? LANES : tail, at = v * LANES;
             if (lanes == 0) continue;
             VEC t = N(fetch)(x + at * SIZE, lanes, scale ? scale + v : NULL);
-            t = N(transform)(t, V(load)(s[v].minus), V(load)(s[v].rstd), V(load)(s[v].shift), w, b, affine, centred);
+            t = N(transform)(t, V(load)(s[v].minus), V(load)(s[v].rstd), V(load)(s[v].shift),
+                             affine & SPREAD ? ws[v] : w, affine & SPREAD ? bs[v] : b, affine, centred);
             if (lanes == LANES)
                 E(store)((ELEMENT *)y + at, t);
             else
                 E(store_n)((ELEMENT *)y + at, t, lanes);
         }
     }
+}
+
+/* With one weight for each value, the same for all rows; or with one for each row. */
+INLINE void N(write_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next, const N(scales) *s,
+                          int centred) {
+#define DO(affine) N(apply_tile)(task, tile, width, next, s, affine, centred, NULL)
+    if (task->form == FASTLN_EACH)
+        FOR_AFFINE(task)
+    else
+        FOR_SPREAD(task)
+#undef DO
+}
+
+/* The same on the cold path: x is scaled. */
+static NOINLINE void N(write_cold_tile)(const fastln_task *task, const fastln_rows *tile, int width, const N(scales) *s,
+                                        int centred, const VEC *scale, double (*k)[LANES]) {
+    int affine = task->form == FASTLN_EACH ? N(affine)(task) : task->form == FASTLN_ADA ? SPREAD | ADA : SPREAD;
+    N(apply_tile)(task, tile, width, 0, s, affine, centred, scale);
+    for (int c = 0; c < width; c++)
+        if (k[c / LANES][c % LANES] != k[c / LANES][c % LANES])
+            N(write_nan)(tile->y + c * SIZE, task->y_step, task->length);
 }
 
 INLINE int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
@@ -116,45 +151,63 @@ INLINE int N(tile_moments)(const fastln_task *task, const char *x, int width, in
 }
 
 /* A tile with rows for the cold path: these are scaled by a power of two, the others by 1. */
-static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int width,
-                                  N(scales) *s, int centred) {
-    const char *x = rows->x + first * SIZE;
+static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *tile, int width, N(scales) *s,
+                                  int centred) {
     double k[TILE][LANES];
     VEC scale[TILE] = {V(set1)(1)}; /* all that is used gets a value below, which compilers do not see */
     for (int v = 0; v * LANES < width; v++) {
         int lanes = N(lanes_in)(width, v);
         REAL tops[LANES], powers[LANES];
-        V(store)(tops, N(largest)(V(set1)(0), x + v * LANES * SIZE, task->x_step, task->length, lanes));
+        V(store)(tops, N(largest)(V(set1)(0), tile->x + v * LANES * SIZE, task->x_step, task->length, lanes));
         for (int l = 0; l < LANES; l++)
             powers[l] = (REAL)(k[v][l] = l >= lanes || N(is_fine)(s + v, l) ? 1 : N(power)(tops[l], task->eps));
         scale[v] = V(load)(powers);
     }
-    N(tile_moments)(task, x, width, centred, scale, k, s);
+    N(tile_moments)(task, tile->x, width, centred, scale, k, s);
     for (int v = 0; v * LANES < width; v++)
-        N(give_cold_stats)(task, rows, first + v * LANES, N(lanes_in)(width, v), k[v], s + v);
-    N(apply_tile)(task, x, rows->y + first * SIZE, width, 0, s, N(affine)(task), centred, scale);
-    for (int c = 0; c < width; c++)
-        if (k[c / LANES][c % LANES] != k[c / LANES][c % LANES])
-            N(write_nan)(rows->y + (first + c) * SIZE, task->y_step, task->length);
+        N(give_cold_stats)(task, tile, v * LANES, N(lanes_in)(width, v), k[v], s + v);
+    if (task->y) N(write_cold_tile)(task, tile, width, s, centred, scale, k);
 }
 
 INLINE int N(tile_width)(ptrdiff_t left) { return left < TILE * LANES ? (int)left : TILE * LANES; }
 
-INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
-    N(scales) s[TILE];
+/* Before the first tile: its rows reach over as many pages as they have values. */
+INLINE void N(prefetch_tile)(const fastln_task *task, const fastln_rows *rows) {
     for (ptrdiff_t i = 0; i < task->length; i++)
         N(prefetch_tile_row)(rows->x + i * task->x_step, N(tile_width)(rows->count));
+}
+
+INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
+    N(scales) s[TILE];
+    N(prefetch_tile)(task, rows);
     for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
-        const char *x = rows->x + i * SIZE;
-        char *y = rows->y + i * SIZE;
+        fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
         int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width);
-        if (!N(tile_moments)(task, x, width, centred, NULL, NULL, s)) {
-            N(cold_tile)(task, rows, i, width, s, centred);
+        if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, s)) {
+            N(cold_tile)(task, &tile, width, s, centred);
             continue;
         }
-        for (int v = 0; v * LANES < width; v++) N(give_stats)(task, rows, i + v * LANES, N(lanes_in)(width, v), s + v);
-#define DO(affine) N(apply_tile)(task, x, y, width, next, s, affine, centred, NULL)
-        FOR_AFFINE(task)
-#undef DO
+        for (int v = 0; v * LANES < width; v++) N(give_stats)(task, &tile, v * LANES, N(lanes_in)(width, v), s + v);
+        if (task->y) N(write_tile)(task, &tile, width, next, s, centred);
+    }
+}
+
+INLINE void N(do_given_columns)(const fastln_task *task, const fastln_rows *rows) {
+    N(scales) s[TILE];
+    for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
+        fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
+        int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width), fine = 1;
+        double k[TILE][LANES];
+        VEC scale[TILE] = {V(set1)(1)};
+        for (int v = 0; v * LANES < width; v++) {
+            REAL powers[LANES] = {0};
+            fine &= N(given)(&tile, v * LANES, N(lanes_in)(width, v), k[v], s + v);
+            for (int l = 0; l < N(lanes_in)(width, v); l++) powers[l] = (REAL)k[v][l];
+            scale[v] = V(load)(powers);
+        }
+        if (fine)
+            N(write_tile)(task, &tile, width, next, s, 1);
+        else
+            N(write_cold_tile)(task, &tile, width, s, 1, scale, k);
     }
 }

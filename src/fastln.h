@@ -15,7 +15,7 @@
 /* The lists that declarations, dispatch, tests and benchmarks are driven by. */
 #define FASTLN_FOR_EACH_ISA(X) X(scalar) X(avx2) X(avx512) X(neon) /* the best one last */
 #define FASTLN_FOR_EACH_DTYPE(X) X(f32) X(f64) X(f16) X(bf16)
-#define FASTLN_FOR_EACH_OPERATION(X) X(layer_norm) X(rms_norm)
+#define FASTLN_FOR_EACH_OPERATION(X) X(layer_norm) X(rms_norm) X(normalize)
 
 #define FASTLN_NAME_DTYPE(name) FASTLN_##name,
 #define FASTLN_NAME_OPERATION(name) FASTLN_##name,
@@ -23,7 +23,17 @@ typedef enum { FASTLN_ROWS, FASTLN_COLUMNS, FASTLN_SCATTERED } fastln_layout;
 typedef enum { FASTLN_FOR_EACH_DTYPE(FASTLN_NAME_DTYPE) FASTLN_DTYPES } fastln_dtype;
 typedef enum { FASTLN_FOR_EACH_OPERATION(FASTLN_NAME_OPERATION) FASTLN_OPERATIONS } fastln_operation;
 
+/* How t, the normalized value, becomes y. */
+typedef enum {
+    FASTLN_EACH,   /* t * weight + bias, one of each for each value of a part */
+    FASTLN_SPREAD, /* t * weight + bias, one of each for all values of a part */
+    FASTLN_ADA,    /* t * (t * weight + bias), one of each for all values of a part (AdaNorm) */
+} fastln_form;
+
 #define FASTLN_MAX_AXES 64
+
+/* From one place to another, in bytes, in all arrays of a task; `stat` in mean and rstd. */
+typedef struct fastln_steps { ptrdiff_t x, y, weight, bias, stat; } fastln_steps;
 
 /* One call. The array is seen as rows of `length` values that are normalized together; the remaining
  * ("other") axes only say where the rows are. Three layouts:
@@ -31,7 +41,9 @@ typedef enum { FASTLN_FOR_EACH_OPERATION(FASTLN_NAME_OPERATION) FASTLN_OPERATION
  *   columns    they are x_step bytes apart, and the rows lie side by side along the last of the other axes, whose
  *              stride is the item size;
  *   scattered  they are anywhere, also misaligned: the row axes say where.
- * y is laid out like x, with strides of its own, and may be x itself. */
+ * y is laid out like x, with strides of its own, and may be x itself; NULL if only the statistics are wanted.
+ *
+ * The operation `normalize` gathers no statistics: mean, if there is one, and rstd are given. */
 typedef struct fastln_task {
     fastln_operation operation;
     fastln_dtype dtype;
@@ -39,13 +51,17 @@ typedef struct fastln_task {
     int subtract_mean; /* layer_norm: 0 leaves the mean in y; the variance is centred all the same */
     const void *x;
     void *y;
-    const void *weight, *bias; /* `length` contiguous values of the compute type (float; double for f64), or NULL */
-    void *mean, *rstd;         /* contiguous, compute type, a value per row in the order of the other axes, or NULL */
+    const void *weight, *bias; /* of the compute type (float; double for f64), contiguous along a part; or NULL */
+    fastln_form form;
+    ptrdiff_t part, part_step; /* the parts of a row, in values, and those of weight and bias; part 0: the whole row */
+    void *mean, *rstd;         /* a value per row, or NULL: of the compute type, */
+    int wide; /* or double, mean and variance, without eps, instead; normalize: mean and rstd, always double */
     double eps;
     ptrdiff_t length;
     ptrdiff_t x_step, y_step; /* columns: from value to value; rows do not read them. In bytes, as all strides */
     int ndim;                 /* number of other axes, outermost first; at least 1 */
-    ptrdiff_t shape[FASTLN_MAX_AXES], x_strides[FASTLN_MAX_AXES], y_strides[FASTLN_MAX_AXES];
+    ptrdiff_t shape[FASTLN_MAX_AXES];
+    fastln_steps strides[FASTLN_MAX_AXES];
     int row_ndim; /* scattered only: the normalized axes, at least 1; their shape multiplies to `length` */
     ptrdiff_t row_shape[FASTLN_MAX_AXES], row_x_strides[FASTLN_MAX_AXES], row_y_strides[FASTLN_MAX_AXES];
 } fastln_task;
@@ -54,8 +70,9 @@ typedef struct fastln_task {
 typedef struct fastln_rows {
     const char *x;
     char *y;
+    const char *weight, *bias;
     char *mean, *rstd;
-    ptrdiff_t x_stride, y_stride; /* from row to row; the item size in the columns layout */
+    fastln_steps stride; /* from row to row; x and y in the columns layout: the item size */
     ptrdiff_t count;
 } fastln_rows;
 
@@ -72,15 +89,16 @@ typedef struct fastln_scale {
  * threads, goes through the others: `piece` gathers the statistics of some vectors (64 bytes of the compute type); `combine` merges
  * the pieces of a row, all but the last of `leaf` vectors, a power of two and at least 16, adds its tail (less than a
  * vector) and finds the scale; or returns 0: a cold row, whose k is to be found from its `largest` value by `power`, for
- * another pass. `apply` writes `count` values, of which weight and bias begin at `first`; of a scattered row it fetches
- * those that are x_step and y_step further on. */
+ * another pass. Where statistics are given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one
+ * row, x and y being where they are, and `first` their number in the row; of a scattered row it fetches those that are x_step
+ * and y_step further on. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_rows *rows);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);
     void (*piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece);
     int (*combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
                    ptrdiff_t leaf, fastln_scale *scale);
-    void (*apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, ptrdiff_t first,
+    void (*apply)(const fastln_task *task, const fastln_scale *scale, const fastln_rows *row, ptrdiff_t first,
                   ptrdiff_t count);
     double (*largest)(const char *x, ptrdiff_t count);
     double (*power)(double largest, double eps);
@@ -105,11 +123,21 @@ int fastln_isa_select(const char *name); /* 0, or -1 (nothing changed): unknown,
 void fastln_isa_select_best(void);
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
 
-/* layout.c: fills in what a task says of places: layout, length, axes. x and y have that shape and those strides, and items of
- * `item_size` bytes, `aligned` to it or not; `normalized` is the set of the axes of a row, a bit each. order: all axes, outermost
+/* Arrays of one shape. weight, bias and statistics have strides along the axes that are not normalized, 0 where they are
+ * repeated. */
+typedef struct fastln_arrays {
+    int ndim;
+    const ptrdiff_t *shape, *x_strides, *y_strides, *weight_strides, *bias_strides, *stat_strides;
+    uint64_t normalized; /* the set of these axes, one bit each */
+    ptrdiff_t item_size; /* of x and y */
+    int aligned;         /* to it */
+} fastln_arrays;
+
+/* layout.c: fills in what a task says of places: layout, length, axes; its form and part are known. order: all axes, outermost
  * first, as y would best lie in memory. */
-void fastln_describe(fastln_task *task, int ndim, const ptrdiff_t *shape, const ptrdiff_t *x_strides,
-                     const ptrdiff_t *y_strides, uint64_t normalized, ptrdiff_t item_size, int aligned, int *order);
+void fastln_describe(fastln_task *task, const fastln_arrays *arrays, int *order);
+/* The same for `rows` rows one after the other, with one weight, one bias, and statistics side by side. */
+void fastln_describe_rows(fastln_task *task, ptrdiff_t rows, ptrdiff_t length);
 
 /* run.c */
 int fastln_run(const fastln_task *task); /* with or without the GIL, from any thread; -1, and nothing done: no memory */

@@ -21,11 +21,14 @@
 #define VEC V(vec)
 #define SIZE ((ptrdiff_t)sizeof(ELEMENT))
 
-enum { IN_CACHE, FROM_MEMORY }; /* how y is written: as it is, or with what comes next fetched */
+/* How y is written: as it is, with what comes next fetched, past the caches, or as weight and bias repeat themselves. */
+enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 
 enum {
     WEIGHT = 1,
     BIAS = 2,
+    SPREAD = 4,
+    ADA = 8,
     SHORT_ROW = 8,     /* vectors; up to here rows go LANES at a time */
     TILE = 16,         /* vectors side by side in the columns layout: row by row, their lines are fetched together */
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */

@@ -25,11 +25,10 @@ typedef struct {
     N(lanes) left[MAX_DEPTH];
     int depth;
 } N(tree);
-typedef struct { /* what the second walk needs, per row or lane */
-    REAL mean[LANES];
-    REAL p[LANES], minus[LANES];    /* a value near the mean, and -p: fewer loads of x take an addition */
-    REAL rstd[LANES], shift[LANES]; /* y = (x - p) * rstd + shift */
-    double var[LANES], m2[LANES];   /* var includes eps */
+typedef struct {                               /* what the second walk needs, per row or lane */
+    REAL p[LANES], minus[LANES];               /* a value near the mean, and -p: fewer loads of x take an addition */
+    REAL rstd[LANES], shift[LANES];            /* y = (x - p) * rstd + shift */
+    double mean[LANES], var[LANES], m2[LANES]; /* var includes eps */
 } N(scales);
 
 /* Not so after an overflow or underflow on the way: then once more, scaled. */
@@ -233,7 +232,7 @@ INLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const
         f64_vec var = f64_add(f64_mul(m2, inverse), scaled_eps), rstd = f64_div(f64_set1(1), f64_sqrt(var));
         f64_store(s->m2 + i, m2);
         f64_store(s->var + i, var);
-        V(narrow)(s->mean + i, f64_add(V(widen)(s->p + i), offset));
+        f64_store(s->mean + i, f64_add(V(widen)(s->p + i), offset));
         V(narrow)(s->minus + i, f64_mul(V(widen)(s->p + i), f64_set1(-1)));
         V(narrow)(s->rstd + i, rstd);
         V(narrow)(s->shift + i, f64_mul(offset, f64_sub(f64_set1(0), rstd)));
@@ -247,7 +246,7 @@ INLINE int N(finish_one)(N(plan) plan, double sum, double squares, N(scales) *s)
     double offset = sum * plan.inverse, m2 = squares - sum * offset, var = m2 * plan.inverse + plan.eps;
     double rstd = 1 / sqrt(var);
     s->m2[0] = m2, s->var[0] = var;
-    s->mean[0] = (REAL)(s->p[0] + offset);
+    s->mean[0] = s->p[0] + offset;
     s->minus[0] = -s->p[0];
     s->rstd[0] = (REAL)rstd;
     s->shift[0] = (REAL)(offset * (0 - rstd));

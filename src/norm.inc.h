@@ -11,18 +11,34 @@ INLINE int N(affine)(const fastln_task *task) { return (task->weight ? WEIGHT : 
     case BIAS: DO(BIAS); break;     \
     default: DO(WEIGHT | BIAS);     \
     }
+/* The same for one weight and one bias: those that are not given are 1 and -0, which change nothing. */
+#define FOR_SPREAD(task)            \
+    if (task->form == FASTLN_ADA) { \
+        DO(SPREAD | ADA);           \
+    } else {                        \
+        DO(SPREAD);                 \
+    }
+INLINE REAL N(weight_at)(const char *weight) { return weight ? *(const REAL *)weight : 1; }
+INLINE REAL N(bias_at)(const char *bias) { return bias ? *(const REAL *)bias : (REAL)-0.0; }
 
-/* y = ((x + minus) * rstd + shift) * w + b */
+/* t = (x + minus) * rstd + shift, y = t * w + b or, ADA, t * (t * w + b) */
 INLINE VEC N(transform)(VEC x, VEC minus, VEC rstd, VEC shift, VEC w, VEC b, int affine, int centred) {
     VEC t = centred ? V(fma)(V(add)(x, minus), rstd, shift) : V(mul)(x, rstd);
-    if (affine == (WEIGHT | BIAS)) return V(fma)(t, w, b);
+    if (affine & ADA) return V(mul)(t, V(fma)(t, w, b));
+    if (affine & SPREAD || affine == (WEIGHT | BIAS)) return V(fma)(t, w, b);
     return affine == WEIGHT ? V(mul)(t, w) : affine == BIAS ? V(add)(t, b) : t;
 }
 
-/* Hands out mean and rstd of `count` rows from `first` on; then drops the mean where y is to keep it. */
+/* Hands out the statistics of `count` rows from `first` on; then drops the mean where y is to keep it. */
 INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, N(scales) *s) {
-    for (int j = 0; j < count && rows->mean; j++) ((REAL *)rows->mean)[first + j] = s->mean[j];
-    for (int j = 0; j < count && rows->rstd; j++) ((REAL *)rows->rstd)[first + j] = s->rstd[j];
+    ptrdiff_t stride = rows->stride.stat;
+    char *mean = fastln_to(rows->mean, first * stride), *rstd = fastln_to(rows->rstd, first * stride);
+    for (int j = 0; j < count && task->wide; j++) {
+        *(double *)(mean + j * stride) = s->mean[j];
+        *(double *)(rstd + j * stride) = s->m2[j] / (double)task->length;
+    }
+    for (int j = 0; j < count && rows->mean && !task->wide; j++) *(REAL *)(mean + j * stride) = (REAL)s->mean[j];
+    for (int j = 0; j < count && rows->rstd && !task->wide; j++) *(REAL *)(rstd + j * stride) = s->rstd[j];
     for (int j = 0; j < count && !task->subtract_mean; j++) s->minus[j] = (REAL)-0.0, s->shift[j] = 0;
 }
 
@@ -34,7 +50,8 @@ INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows,
     N(scales) unscaled = *s;
     for (int j = 0; j < count; j++) {
         double rstd = N(is_flat)(s, j) ? 1 / sqrt(task->eps) : s->rstd[j] * k[j];
-        unscaled.mean[j] = k[j] == k[j] ? (REAL)(s->mean[j] / k[j]) : (REAL)NAN;
+        unscaled.mean[j] = k[j] == k[j] ? s->mean[j] / k[j] : (double)NAN;
+        unscaled.m2[j] = k[j] == k[j] ? s->m2[j] / k[j] / k[j] : (double)NAN;
         unscaled.rstd[j] = k[j] == k[j] ? (REAL)rstd : (REAL)NAN;
         if (N(is_flat)(s, j)) {
             int zero = task->subtract_mean || s->mean[j] == 0;
@@ -70,13 +87,16 @@ INLINE void N(write_nan)(char *y, ptrdiff_t step, ptrdiff_t count) {
                                       const fastln_piece *pieces, ptrdiff_t leaf, fastln_scale *scale) {         \
         return N(do_combine)(task, row, tail, pieces, leaf, scale, centred);                                     \
     }                                                                                                            \
-    static void N(operation##_apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, \
+    static void N(operation##_apply)(const fastln_task *task, const fastln_scale *scale, const fastln_rows *row, \
                                      ptrdiff_t first, ptrdiff_t count) {                                         \
-        N(do_apply)(task, scale, x, y, first, count, centred);                                                   \
+        N(do_apply)(task, scale, row, first, count, centred);                                                    \
     }
 ENTRIES(layer_norm, 1)
 ENTRIES(rms_norm, 0)
 #undef ENTRIES
+
+static void N(normalize_rows)(const fastln_task *task, const fastln_rows *rows) { N(do_given_rows)(task, rows); }
+static void N(normalize_columns)(const fastln_task *task, const fastln_rows *rows) { N(do_given_columns)(task, rows); }
 
 #define KERNEL(operation)                           \
     [FASTLN_##operation] = {N(operation##_rows),    \
@@ -85,7 +105,16 @@ ENTRIES(rms_norm, 0)
                             N(operation##_combine), \
                             N(operation##_apply),   \
                             N(do_largest),          \
-                            N(power)},
-static const fastln_kernel N(kernels)[FASTLN_OPERATIONS] = {FASTLN_FOR_EACH_OPERATION(KERNEL)};
+                            N(power)}
+static const fastln_kernel N(kernels)[FASTLN_OPERATIONS] = {
+    KERNEL(layer_norm),
+    KERNEL(rms_norm),
+    [FASTLN_normalize] = {.rows = N(normalize_rows),
+                          .columns = N(normalize_columns),
+                          .combine = N(combine_given),
+                          .apply = N(layer_norm_apply)},
+};
 #undef KERNEL
 #undef FOR_AFFINE
+#undef FOR_SPREAD
+#undef FAR

@@ -42,7 +42,8 @@ typedef struct plan {
     order measured, written;
     ptrdiff_t line;       /* values that lie side by side in x and y, in the order of writing; 0 if they are few */
     fastln_task vector;   /* a weight or bias as rows of a task, to be gathered in that order */
-    int by_piece;         /* which is done for each piece, into a second window */
+    int reordered;        /* whether that is done at all, once, or */
+    int by_piece;         /* for each piece, into a second window */
     int own;              /* whether each thread has rows of its own */
     char *windows;        /* of each thread, */
     fastln_piece *pieces; /* and what is found of the rows at work on: a thread's own, or all threads' */
@@ -72,10 +73,10 @@ static fastln_rows read_part(const group *g, const order *in, ptrdiff_t first, p
     fastln_runs runs = {.first = g->rows, .count = 1};
     part.x += first * fastln_item_size(&in->task);
     part.y += first * fastln_item_size(&in->task);
-    if (!in->dense_y) part.y = window_of(g, thread), part.y_stride = fastln_window_stride(&in->task, count);
+    if (!in->dense_y) part.y = window_of(g, thread), part.stride.y = fastln_window_stride(&in->task, count);
     if (!in->dense_x) {
-        part.x = part.y, part.x_stride = part.y_stride;
-        if (!g->copied) fastln_gather(&in->task, &runs, first, count, part.y, part.y_stride);
+        part.x = part.y, part.stride.x = part.stride.y;
+        if (!g->copied) fastln_gather(&in->task, &runs, first, count, part.y, part.stride.y);
     }
     return part;
 }
@@ -88,7 +89,7 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
     fastln_rows part = read_part(g, &p->measured, first * p->lanes, vectors * p->lanes, thread);
     for (ptrdiff_t r = 0; r < part.count; r++)
         if (!g->known[r])
-            p->kernel->piece(part.x + r * part.x_stride, vectors, g->scales + r, g->pieces + r * p->count + i);
+            p->kernel->piece(part.x + r * part.stride.x, vectors, g->scales + r, g->pieces + r * p->count + i);
 }
 
 /* Leaves what it finds in the first of the piece's numbers. */
@@ -98,7 +99,7 @@ static void find_largest(void *context, ptrdiff_t i, int thread) {
     ptrdiff_t piece = p->leaf * p->lanes, first = i * piece, count = fastln_least(piece, p->task->length - first);
     fastln_rows part = read_part(g, &p->measured, first, count, thread);
     for (ptrdiff_t r = 0; r < part.count; r++)
-        if (!g->known[r]) g->pieces[r * p->count + i].lanes[0] = p->kernel->largest(part.x + r * part.x_stride, count);
+        if (!g->known[r]) g->pieces[r * p->count + i].lanes[0] = p->kernel->largest(part.x + r * part.stride.x, count);
 }
 
 /* Values [first, first + count) of a weight or bias in the order of `written`. */
@@ -108,9 +109,9 @@ static const void *reorder(const plan *p, const void *vector, ptrdiff_t first, p
     return vector ? to : NULL;
 }
 
-/* The values between two places of a row, in its order in memory. */
-static void write_lines(const group *g, const fastln_task *task, ptrdiff_t vector_first, ptrdiff_t first,
-                        ptrdiff_t end) {
+/* The values between two places of the rows, in their order in memory. */
+static void write_lines(const group *g, fastln_rows rows, ptrdiff_t vector_first, ptrdiff_t first, ptrdiff_t end) {
+    const fastln_task *task = &g->plan->written.task;
     ptrdiff_t line = g->plan->line;
     while (first < end) {
         ptrdiff_t n = fastln_least(line - first % line, end - first), left = first, x = 0, y = 0;
@@ -120,9 +121,11 @@ static void write_lines(const group *g, const fastln_task *task, ptrdiff_t vecto
             x += index * task->row_x_strides[axis];
             y += index * task->row_y_strides[axis];
         }
-        for (ptrdiff_t r = 0; r < g->rows.count; r++)
-            g->plan->kernel->apply(task, g->scales + r, g->rows.x + r * g->rows.x_stride + x,
-                                   g->rows.y + r * g->rows.y_stride + y, first - vector_first, n);
+        for (ptrdiff_t r = 0; r < rows.count; r++) {
+            fastln_rows row = fastln_rows_at(rows, r, rows.stride);
+            row.x += x, row.y += y;
+            g->plan->kernel->apply(task, g->scales + r, &row, first - vector_first, n);
+        }
         first += n;
     }
 }
@@ -132,43 +135,43 @@ static void write_part(void *context, ptrdiff_t i, int thread) {
     const plan *p = g->plan;
     ptrdiff_t first = i * p->part, count = fastln_least(p->part, p->task->length - first), vector_first = 0;
     const fastln_task *task = &p->written.task;
-    fastln_task reordered; /* large, and needed only there */
+    fastln_rows rows = g->rows;
     if (p->by_piece) {
         char *window = window_of(g, thread) + WINDOW_SIZE;
-        reordered = *task;
-        reordered.weight = reorder(p, p->task->weight, first, count, window);
-        reordered.bias = reorder(p, p->task->bias, first, count, window + FASTLN_WINDOW / 2);
-        task = &reordered, vector_first = first;
+        rows.weight = reorder(p, p->task->weight, first, count, window);
+        rows.bias = reorder(p, p->task->bias, first, count, window + FASTLN_WINDOW / 2);
+        vector_first = first;
+    } else if (p->reordered) {
+        rows.weight = task->weight, rows.bias = task->bias;
     }
     if (p->line) {
-        write_lines(g, task, vector_first, first, first + count);
+        write_lines(g, rows, vector_first, first, first + count);
         return;
     }
     fastln_rows part = read_part(g, &p->written, first, count, thread);
     fastln_runs runs = {.first = g->rows, .count = 1};
-    for (ptrdiff_t r = 0; r < part.count; r++)
-        p->kernel->apply(task, g->scales + r, part.x + r * part.x_stride, part.y + r * part.y_stride,
-                         first - vector_first, count);
-    if (!p->written.dense_y) fastln_scatter(task, &runs, first, count, part.y, part.y_stride);
+    part.weight = rows.weight, part.bias = rows.bias;
+    for (ptrdiff_t r = 0; r < part.count; r++) {
+        fastln_rows row = fastln_rows_at(part, r, part.stride);
+        p->kernel->apply(task, g->scales + r, &row, first - vector_first, count);
+    }
+    if (!p->written.dense_y) fastln_scatter(task, &runs, first, count, part.y, part.stride.y);
 }
 
 /* Finds the scales that are not known yet. Returns whether they all are now. */
 static int measure(group *g) {
     const plan *p = g->plan;
     int all = 1;
-    ptrdiff_t size = fastln_compute_size(p->task);
-    fastln_parallel_for(p->count, g->threads, measure_piece, g);
+    if (p->kernel->piece) fastln_parallel_for(p->count, g->threads, measure_piece, g);
     fastln_rows tails = read_part(g, &p->measured, p->vectors * p->lanes, p->tail, 0);
     for (ptrdiff_t r = 0; r < g->rows.count; r++) {
-        fastln_rows row = {.mean = g->rows.mean ? g->rows.mean + r * size : NULL,
-                           .rstd = g->rows.rstd ? g->rows.rstd + r * size : NULL,
-                           .count = 1};
+        fastln_rows row = fastln_rows_at(g->rows, r, g->rows.stride);
         if (!g->known[r])
-            g->known[r] = p->kernel->combine(p->task, &row, tails.x + r * tails.x_stride, g->pieces + r * p->count,
+            g->known[r] = p->kernel->combine(p->task, &row, tails.x + r * tails.stride.x, g->pieces + r * p->count,
                                              p->leaf, g->scales + r);
         all &= g->known[r];
     }
-    g->copied = p->measured.dense_y;
+    g->copied = p->kernel->piece && p->measured.dense_y;
     return all;
 }
 
@@ -197,7 +200,7 @@ static void do_group(const plan *p, fastln_rows rows, int thread, int threads) {
         g.scales[r] = (fastln_scale){.cold = 0, .k = 1};
     }
     if (!measure(&g)) measure_cold(&g);
-    fastln_parallel_for(p->parts, threads, write_part, &g);
+    if (p->task->y) fastln_parallel_for(p->parts, threads, write_part, &g);
 }
 
 /* Group number i, for a thread of its own. */
@@ -232,10 +235,17 @@ static void set_row(fastln_task *task, const fastln_axis *axes, int ndim) {
 static int is_aligned(const fastln_task *task) {
     uintptr_t offsets = (uintptr_t)task->x | (uintptr_t)task->y;
     for (int axis = 0; axis < task->ndim; axis++)
-        offsets |= (uintptr_t)task->x_strides[axis] | (uintptr_t)task->y_strides[axis];
+        offsets |= (uintptr_t)task->strides[axis].x | (uintptr_t)task->strides[axis].y;
     for (int axis = 0; axis < task->row_ndim; axis++)
         offsets |= (uintptr_t)task->row_x_strides[axis] | (uintptr_t)task->row_y_strides[axis];
     return offsets % (uintptr_t)fastln_item_size(task) == 0;
+}
+
+/* Whether weight and bias are such that they cannot simply be put in another order: repeated along a row, or several. */
+static int has_parts(const fastln_task *task) {
+    int several = 0;
+    for (int axis = 0; axis < task->ndim; axis++) several |= task->strides[axis].weight || task->strides[axis].bias;
+    return task->part != 0 || (task->form == FASTLN_EACH && several);
 }
 
 /* Puts the axes of a row in the order of y in memory, unless y is dense: if x and y have lines in common, `line` values that
@@ -246,7 +256,7 @@ static int find_order(const fastln_task *task, fastln_task *written, ptrdiff_t *
     fastln_axis axes[FASTLN_MAX_AXES];
     *written = *task;
     written->x_step = written->y_step = *line = 0;
-    if (task->layout != FASTLN_SCATTERED || fastln_dense_y(task)) return 0;
+    if (task->layout != FASTLN_SCATTERED || !task->y || fastln_dense_y(task) || has_parts(task)) return 0;
     int ndim = fastln_merge_axes(axes, sort_row(task, task->row_x_strides, axes));
     if (ndim == 0) return 0;
     fastln_axis last = axes[ndim - 1];
@@ -275,7 +285,7 @@ static int find_vector(const fastln_task *task, fastln_task *vector) {
     for (int i = 1; i < ndim; i++) moved |= axes[i].from > axes[i - 1].from;
     *vector = (fastln_task){.dtype = task->dtype == FASTLN_f64 ? FASTLN_f64 : FASTLN_f32};
     set_row(vector, axes, ndim);
-    return moved && (task->weight || task->bias);
+    return moved && task->form == FASTLN_EACH && (task->weight || task->bias);
 }
 
 int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) {
@@ -318,10 +328,10 @@ static void run_groups(plan *p, int threads) {
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads) {
     plan p = {.task = task, .kernel = kernel, .rows = rows, .together = fastln_neighbours(task)};
     ptrdiff_t vector_size = task->length * fastln_compute_size(task);
-    int reordered = find_order(task, &p.written.task, &p.line) && find_vector(task, &p.vector);
-    p.by_piece = reordered && rows < ENOUGH_ROWS;
+    p.reordered = find_order(task, &p.written.task, &p.line) && find_vector(task, &p.vector);
+    p.by_piece = p.reordered && rows < ENOUGH_ROWS;
     if (p.by_piece && has_long_parts(task, p.together)) { /* then weight and bias may stay as they are */
-        p.line = p.by_piece = reordered = 0;
+        p.line = p.by_piece = p.reordered = 0;
         p.written.task = *task;
         p.written.task.x_step = p.written.task.y_step = 0;
     }
@@ -339,7 +349,7 @@ int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrd
     p.own = threads > 1 && (fastln_divide_up(rows, p.together) >= 4 * threads || p.vectors < FASTLN_SHARED_ROW);
     ptrdiff_t windows_size = threads * window_size(&p);
     ptrdiff_t pieces_size = (p.own ? threads : 1) * p.together * p.count * (ptrdiff_t)sizeof(fastln_piece);
-    ptrdiff_t vectors_size = reordered && !p.by_piece ? 2 * vector_size : 0;
+    ptrdiff_t vectors_size = p.reordered && !p.by_piece ? 2 * vector_size : 0;
     void *memory = malloc((size_t)(windows_size + pieces_size + vectors_size + FASTLN_LINE));
     if (!memory) return -1;
     p.windows = fastln_line_after(memory);

@@ -7,6 +7,10 @@ INLINE void N(do_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *sc
     memcpy(piece, &s, sizeof s);
 }
 
+INLINE void N(keep_scale)(const N(scales) *s, fastln_scale *scale) {
+    scale->minus = s->minus[0], scale->rstd = s->rstd[0], scale->shift = s->shift[0];
+}
+
 INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
                          ptrdiff_t leaf, fastln_scale *scale, int centred) {
     N(plan) plan = N(plan_of)(task, scale->k); /* 1 if it is not cold */
@@ -29,20 +33,33 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
         N(give_stats)(task, row, 0, 1, &found);
     else
         return 0;
-    scale->minus = found.minus[0], scale->rstd = found.rstd[0], scale->shift = found.shift[0];
+    N(keep_scale)(&found, scale);
     return 1;
 }
 
-INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y, ptrdiff_t first,
+INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, const fastln_rows *values, ptrdiff_t first,
                         ptrdiff_t count, int centred) {
-    fastln_rows row = {.x = x, .y = y, .count = 1};
+    fastln_rows row = *values;
     N(scales) s;
+    row.count = 1;
     s.minus[0] = (REAL)scale->minus, s.rstd[0] = (REAL)scale->rstd, s.shift[0] = (REAL)scale->shift;
     if (scale->cold)
-        N(apply_cold)(task, scale, x, y, first, count, &s, centred);
+        N(apply_cold)(task, scale, &row, first, count, &s, centred);
+    else if (N(has_parts)(task))
+        N(apply_parts)(task, &row, first, count, &s, centred, NULL);
     else if (count * SIZE >= 3 * FASTLN_LINE && N(is_streamed)(task))
         N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else
         N(apply_rows)(task, &row, first, count, &s, centred, task->layout == FASTLN_ROWS ? 0 : task->x_step,
                       task->layout == FASTLN_ROWS ? Y_AHEAD : task->y_step, FROM_MEMORY);
+}
+
+/* The scale of a row whose statistics are given. */
+static int N(combine_given)(const fastln_task *task, const fastln_rows *row, const char *tail,
+                            const fastln_piece *pieces, ptrdiff_t leaf, fastln_scale *scale) {
+    N(scales) s;
+    (void)tail, (void)pieces, (void)leaf;
+    scale->cold = !N(given)(row, 0, 1, &scale->k, &s);
+    N(keep_scale)(&s, scale);
+    return 1;
 }

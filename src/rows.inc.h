@@ -1,27 +1,27 @@
 /* rows.inc.h: rows whose values lie side by side. In groups: their folds are interleaved, and the last one is still in
  * cache when the first is written. */
 
-/* `n` values of one row, where weight, bias and y are `i` values further on. */
+/* `n` values of one row, where weight, bias and y are `i` values further on; or all have w and b. */
 INLINE VEC N(apply)(const char *x, const REAL *weight, const REAL *bias, ptrdiff_t i, int n, VEC minus, VEC rstd,
-                    VEC shift, int affine, int centred, const VEC *scale) {
-    VEC w = rstd, b = rstd;
+                    VEC shift, VEC w, VEC b, int affine, int centred, const VEC *scale) {
     if (affine & WEIGHT) w = n == LANES ? V(load)(weight + i) : V(load_n)(weight + i, n);
     if (affine & BIAS) b = n == LANES ? V(load)(bias + i) : V(load_n)(bias + i, n);
     return N(transform)(N(fetch)(x + i * SIZE, n, scale), minus, rstd, shift, w, b, affine, centred);
 }
 
-/* `count` values of one row, of which weight and bias begin at `first`. FROM_MEMORY: while they are written, what lies
- * `ahead` bytes further on is fetched, the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which
- * would not be there when its turn comes. */
-INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdiff_t first, ptrdiff_t count,
+/* `count` values of one row, with their weight and bias. FROM_MEMORY: while they are written, what lies `ahead` bytes
+ * further on is fetched, the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which would not be there
+ * when its turn comes. */
+INLINE void N(apply_row)(const char *x, char *y, const char *weights, const char *biases, ptrdiff_t count,
                          const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
                          ptrdiff_t y_ahead, int form) {
     VEC minus = V(set1)(s->minus[row]), rstd = V(set1)(s->rstd[row]), shift = V(set1)(s->shift[row]);
-    const REAL *weight = affine & WEIGHT ? (const REAL *)task->weight + first : NULL;
-    const REAL *bias = affine & BIAS ? (const REAL *)task->bias + first : NULL;
+    VEC w = affine & SPREAD ? V(set1)(N(weight_at)(weights)) : rstd;
+    VEC b = affine & SPREAD ? V(set1)(N(bias_at)(biases)) : rstd;
+    const REAL *weight = (const REAL *)weights, *bias = (const REAL *)biases;
     ELEMENT *out = (ELEMENT *)y;
     ptrdiff_t i = 0;
-#define APPLY(i, n) N(apply)(x, weight, bias, i, n, minus, rstd, shift, affine, centred, scale)
+#define APPLY(i, n) N(apply)(x, weight, bias, i, n, minus, rstd, shift, w, b, affine, centred, scale)
     ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)y % (LANES * SIZE)) / SIZE;
     /* At both ends two vectors overlap. They are read before one is written, since y may be x. */
     if (head && count >= 3 * LANES) { /* to where y is aligned */
@@ -49,18 +49,55 @@ INLINE void N(apply_row)(const fastln_task *task, const char *x, char *y, ptrdif
 #undef APPLY
 }
 
-/* The same for a few rows, on the hot path. */
+/* The same for values [first, first + count) of a few rows, on the hot path. */
 INLINE void N(apply_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                           const N(scales) *s, int centred, ptrdiff_t ahead, ptrdiff_t y_ahead, int form) {
-    const char *x = rows->x;
-    char *y = rows->y;
     int n = (int)rows->count;
-#define DO(affine)                                                                                                \
-    for (int j = 0; j < n; j++)                                                                                   \
-    N(apply_row)(task, x + j * rows->x_stride, y + j * rows->y_stride, first, count, s, j, affine, centred, NULL, \
-                 ahead, y_ahead, form)
+    ptrdiff_t at = first * (ptrdiff_t)sizeof(REAL);
+#define DO(affine)                                                                                               \
+    for (int j = 0; j < n; j++)                                                                                  \
+    N(apply_row)(rows->x + j * rows->stride.x, rows->y + j * rows->stride.y,                                     \
+                 fastln_from(rows->weight, at + j * rows->stride.weight),                                        \
+                 fastln_from(rows->bias, at + j * rows->stride.bias), count, s, j, affine, centred, NULL, ahead, \
+                 y_ahead, form)
     FOR_AFFINE(task)
 #undef DO
+}
+
+INLINE int N(has_parts)(const fastln_task *task) { return task->part || task->form != FASTLN_EACH; }
+
+/* `count` values of a part of a row; scale: NULL but on the cold path. */
+INLINE void N(apply_part)(const fastln_task *task, const fastln_rows *part, ptrdiff_t count, const N(scales) *s,
+                          int row, int centred, const VEC *scale) {
+#define DO(affine) \
+    N(apply_row)(part->x, part->y, part->weight, part->bias, count, s, row, affine, centred, scale, 0, 0, FROM_MEMORY)
+    if (task->form == FASTLN_EACH)
+        DO(N(affine)(task));
+    else
+        FOR_SPREAD(task)
+#undef DO
+}
+
+/* A few rows in their parts, with whatever weights and biases these have. */
+static NOINLINE void N(apply_parts)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
+                                    const N(scales) *s, int centred, const VEC *scale) {
+    ptrdiff_t part = task->part ? task->part : task->length, each = task->form == FASTLN_EACH;
+    for (int j = 0; j < (int)rows->count; j++) {
+        fastln_rows some = fastln_rows_at(*rows, j, rows->stride);
+        ptrdiff_t number = first / part, within = first % part, left = count;
+        while (left > 0) {
+            fastln_steps at = {.weight = (number * task->part_step + each * within) * (ptrdiff_t)sizeof(REAL)};
+            ptrdiff_t n = fastln_least(part - within, left);
+            at.bias = at.weight;
+            fastln_rows here = fastln_rows_at(some, 1, at);
+            if (centred && !scale)
+                N(apply_part)(task, &here, n, s, j, 1, NULL);
+            else
+                N(apply_part)(task, &here, n, s, j, centred, scale);
+            some.x += n * SIZE, some.y += n * SIZE, left -= n;
+            number++, within = 0;
+        }
+    }
 }
 
 #include "stream.inc.h"
@@ -76,37 +113,40 @@ static NOINLINE double N(do_largest)(const char *x, ptrdiff_t count) {
     return tops[0];
 }
 
-static NOINLINE void N(apply_cold)(const fastln_task *task, const fastln_scale *scale, const char *x, char *y,
+static NOINLINE void N(apply_cold)(const fastln_task *task, const fastln_scale *scale, const fastln_rows *row,
                                    ptrdiff_t first, ptrdiff_t count, const N(scales) *s, int centred) {
     VEC k = V(set1)((REAL)scale->k);
     if (scale->k == scale->k)
-        N(apply_row)(task, x, y, first, count, s, 0, N(affine)(task), centred, &k, 0, 0, FROM_MEMORY);
+        N(apply_parts)(task, row, first, count, s, centred, &k);
     else
-        N(write_nan)(y, SIZE, count);
+        N(write_nan)(row->y, SIZE, count);
 }
 
 /* A row whose sums overflow or underflow, or that has an Inf or NaN: the same again, scaled by a power of two. */
-static NOINLINE void N(cold_row)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t i, int centred) {
-    const char *x = rows->x + i * rows->x_stride;
-    fastln_scale scale = {.cold = 1, .k = N(power)(N(do_largest)(x, task->length), task->eps)};
+static NOINLINE void N(cold_row)(const fastln_task *task, fastln_rows row, int centred) {
+    fastln_scale scale = {.cold = 1, .k = N(power)(N(do_largest)(row.x, task->length), task->eps)};
     VEC k = V(set1)((REAL)scale.k);
     N(plan) plan = N(plan_of)(task, scale.k);
     N(scales) s;
-    N(row_moments)(plan, x, 0, 1, centred, 0, &k, &s);
-    N(give_cold_stats)(task, rows, i, 1, &scale.k, &s);
-    N(apply_cold)(task, &scale, x, rows->y + i * rows->y_stride, 0, task->length, &s, centred);
+    row.count = 1;
+    N(row_moments)(plan, row.x, 0, 1, centred, 0, &k, &s);
+    N(give_cold_stats)(task, &row, 0, 1, &scale.k, &s);
+    if (task->y) N(apply_cold)(task, &scale, &row, 0, task->length, &s, centred);
 }
 
 /* A group with rows for the cold path. */
 static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
                                     const N(scales) *s, int centred) {
     for (int j = 0; j < count; j++) {
-        const char *x = rows->x + (first + j) * rows->x_stride;
-        char *y = rows->y + (first + j) * rows->y_stride;
-        if (N(is_fine)(s, j))
-            N(apply_row)(task, x, y, 0, task->length, s, j, N(affine)(task), centred, NULL, 0, 0, FROM_MEMORY);
-        else
-            N(cold_row)(task, rows, first + j, centred);
+        fastln_rows row = fastln_rows_at(*rows, first + j, rows->stride);
+        if (!N(is_fine)(s, j)) {
+            N(cold_row)(task, row, centred);
+        } else if (task->y) {
+            N(scales) own;
+            own.minus[0] = s->minus[j], own.rstd[0] = s->rstd[j], own.shift[0] = s->shift[j];
+            row.count = 1;
+            N(apply_parts)(task, &row, 0, task->length, &own, centred, NULL);
+        }
     }
 }
 
@@ -117,7 +157,7 @@ INLINE void N(write_four)(const fastln_rows *rows, const char *x, char *y, const
     ptrdiff_t end = (full - 1) * LANES + tail; /* where the last vector begins, which may overlap */
 #define APPLY(v, at, n) \
     N(transform)(N(fetch)(x + (at) * SIZE, n, NULL), minus, rstd, shift, w[v], b[v], WEIGHT | BIAS, centred)
-    UNROLL4 for (int r = 0; r < 4; r++, x += rows->x_stride, y += rows->y_stride) {
+    UNROLL4 for (int r = 0; r < 4; r++, x += rows->stride.x, y += rows->stride.y) {
         VEC minus = V(set1)(s->minus[row + r]), rstd = V(set1)(s->rstd[row + r]), shift = V(set1)(s->shift[row + r]);
         if (!full) part[r] = APPLY(0, 0, tail);
         UNROLL4 for (int v = 0; v < full; v++) {
@@ -129,7 +169,7 @@ INLINE void N(write_four)(const fastln_rows *rows, const char *x, char *y, const
         if (full && tail) E(store)((ELEMENT *)y + end, part[0]);
     }
 #undef APPLY
-    for (int r = 0; r < 4 && !full; r++) E(store_n)((ELEMENT *)(y - (4 - r) * rows->y_stride), part[r], tail);
+    for (int r = 0; r < 4 && !full; r++) E(store_n)((ELEMENT *)(y - (4 - r) * rows->stride.y), part[r], tail);
 }
 
 /* Groups of LANES rows of `full` vectors and maybe a tail; in_registers: full is a constant, and four rows stay there. All
@@ -140,24 +180,24 @@ INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int 
     REAL sums[LANES], squares[LANES];
     VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
     int tail = plan.tail, n = full ? LANES : tail;
-    int apart = (full && tail) || rows->y_stride != task->length * SIZE;
+    int apart = (full && tail) || rows->stride.y != task->length * SIZE;
     plan.full = full;
     for (int v = 0; v <= full; v++) {
         ptrdiff_t at = v < full ? v * LANES : full ? task->length - LANES : 0;
-        w[v] = task->weight ? V(load_n)((const REAL *)task->weight + at, n) : V(set1)(1);
-        b[v] = task->bias ? V(load_n)((const REAL *)task->bias + at, n) : V(set1)((REAL)-0.0);
+        w[v] = task->weight ? V(load_n)((const REAL *)rows->weight + at, n) : V(set1)(1);
+        b[v] = task->bias ? V(load_n)((const REAL *)rows->bias + at, n) : V(set1)((REAL)-0.0);
     }
     for (ptrdiff_t i = 0; i + LANES <= rows->count; i += LANES) {
-        const char *x = rows->x + i * rows->x_stride;
-        char *y = rows->y + i * rows->y_stride;
+        const char *x = rows->x + i * rows->stride.x;
+        char *y = rows->y + i * rows->stride.y;
         for (int j = 0; j < LANES; j += 4) {
             UNROLL4 for (int r = 0; r < 4; r++) { /* memory has nothing else to do while x is measured */
-                const char *to = y + (j + r) * rows->y_stride;
+                const char *to = y + (j + r) * rows->stride.y;
                 for (int v = 0; v < full; v++)
                     if (v * LANES * SIZE % FASTLN_LINE == 0) PREFETCH(to, v * LANES * SIZE);
                 if (apart || r == 3) PREFETCH(to, task->length * SIZE - 1);
             }
-            N(four_rows)(plan, x + j * rows->x_stride, rows->x_stride, 4, centred, in_registers, NULL, s.p + j,
+            N(four_rows)(plan, x + j * rows->stride.x, rows->stride.x, 4, centred, in_registers, NULL, s.p + j,
                          sums + j, squares + j);
         }
         int fine = N(finish_rows)(plan, LANES, sums, squares, &s);
@@ -166,8 +206,9 @@ INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int 
             N(apply_mixed)(task, rows, i, LANES, &s, centred);
             continue;
         }
-        ptrdiff_t ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->x_stride : 0;
-        for (int j = 0; j < LANES; j += 4, x += 4 * rows->x_stride, y += 4 * rows->y_stride)
+        if (!task->y) continue;
+        ptrdiff_t ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->stride.x : 0;
+        for (int j = 0; j < LANES; j += 4, x += 4 * rows->stride.x, y += 4 * rows->stride.y)
             N(write_four)(rows, x, y, &s, j, w, b, full, tail, ahead, centred);
     }
 }
@@ -180,7 +221,7 @@ static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln
     else                                                  \
         N(short_rows)(task, rows, full, in_registers, 0);
     ptrdiff_t full = task->length / LANES;
-    if (full > SHORT_ROW) return 0;
+    if (full > SHORT_ROW || N(has_parts)(task) || rows->stride.weight || rows->stride.bias) return 0;
     switch (full) {
     case 0: SHORT_ROWS(0, 1) break;
     case 1: SHORT_ROWS(1, 1) break;
@@ -193,9 +234,27 @@ static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln
     return rows->count - rows->count % LANES;
 }
 
+INLINE int N(form_of)(const fastln_task *task) {
+    if (N(has_parts)(task)) return IN_PARTS;
+    return N(is_streamed)(task) ? PAST_CACHES : N(array_size)(task) <= NEAR ? IN_CACHE : FROM_MEMORY;
+}
+
+/* Writes a few rows in the form that the task has. */
+INLINE void N(write_rows)(const fastln_task *task, const fastln_rows *rows, const N(scales) *s, int centred, int form,
+                          ptrdiff_t ahead, ptrdiff_t y_ahead) {
+    if (form == IN_PARTS)
+        N(apply_parts)(task, rows, 0, task->length, s, centred, NULL);
+    else if (form == PAST_CACHES)
+        N(stream_rows)(task, rows, 0, task->length, s, centred, ahead);
+    else if (form == IN_CACHE)
+        N(apply_rows)(task, rows, 0, task->length, s, centred, 0, 0, IN_CACHE);
+    else
+        N(apply_rows)(task, rows, 0, task->length, s, centred, ahead, y_ahead, FROM_MEMORY);
+}
+
 INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
     ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
-    int stream = N(is_streamed)(task), near = size <= NEAR;
+    int form = N(form_of)(task), stream = form == PAST_CACHES;
     int fetch = size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
     ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= GROUPED_ROW ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
@@ -203,25 +262,60 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
     N(plan) plan = N(plan_of)(task, 1);
     N(scales) s;
     for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
-        fastln_rows some = *rows; /* a group of them */
-        some.x += i * rows->x_stride;
-        some.y += i * rows->y_stride;
-        some.count = rows->count - i < group ? rows->count - i : group;
+        fastln_rows some = fastln_rows_at(*rows, i, rows->stride); /* a group of them */
+        some.count = fastln_least(rows->count - i, group);
         int n = (int)some.count;
-        int fine = N(row_moments)(plan, some.x, some.x_stride, n, centred, 0, NULL, &s);
-        N(give_stats)(task, rows, i, n, &s);
-        if (!fine) {
-            N(apply_mixed)(task, rows, i, n, &s, centred);
-            continue;
-        }
+        int fine = N(row_moments)(plan, some.x, some.stride.x, n, centred, 0, NULL, &s);
+        N(give_stats)(task, &some, 0, n, &s);
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
         int more = i + 2 * group <= rows->count;
-        ptrdiff_t ahead = more && fetch ? group * rows->x_stride : 0, y_ahead = more || row > FETCHED_ROW ? Y_AHEAD : 0;
-        if (stream)
-            N(stream_rows)(task, &some, 0, task->length, &s, centred, ahead);
-        else if (near)
-            N(apply_rows)(task, &some, 0, task->length, &s, centred, 0, 0, IN_CACHE);
-        else
-            N(apply_rows)(task, &some, 0, task->length, &s, centred, ahead, y_ahead, FROM_MEMORY);
+        ptrdiff_t ahead = more && fetch ? group * rows->stride.x : 0, y_ahead = more || row > FETCHED_ROW ? Y_AHEAD : 0;
+        if (!fine)
+            N(apply_mixed)(task, &some, 0, n, &s, centred);
+        else if (task->y)
+            N(write_rows)(task, &some, &s, centred, form, ahead, y_ahead);
+    }
+}
+
+/* Whether x + minus may overflow, or a factor be no number of the type, although the result is one: so far from 1 they are. */
+#define FAR (REAL_MAX / 0x1p26)
+
+/* The scales of `count` rows whose statistics are given; k: what their values are to be multiplied by first, 1 but for
+ * extremes. Returns whether it is 1 for all. */
+INLINE int N(given)(const fastln_rows *rows, ptrdiff_t first, int count, double *k, N(scales) *s) {
+    int fine = 1;
+    for (int j = 0; j < count; j++) {
+        ptrdiff_t at = (first + j) * rows->stride.stat;
+        double mean = rows->mean ? *(const double *)(rows->mean + at) : 0, rstd = *(const double *)(rows->rstd + at);
+        k[j] = fabs(mean) + rstd < FAR        ? 1
+               : mean != mean || rstd != rstd ? NAN
+               : rstd < FAR                   ? 0.25
+                                              : ldexp(1, MAX_POWER);
+        double factor = rstd / k[j] <= REAL_MAX ? rstd / k[j] : REAL_MAX, scaled = mean * k[j];
+        REAL near = (REAL)scaled;
+        s->minus[j] = -near, s->rstd[j] = (REAL)factor, s->shift[j] = (REAL)((near - scaled) * factor);
+        fine &= k[j] == 1;
+    }
+    return fine;
+}
+
+INLINE void N(do_given_rows)(const fastln_task *task, const fastln_rows *rows) {
+    N(scales) s;
+    double k[LANES];
+    int form = N(form_of)(task);
+    for (ptrdiff_t i = 0; i < rows->count; i += LANES) {
+        fastln_rows some = fastln_rows_at(*rows, i, rows->stride);
+        some.count = fastln_least(rows->count - i, LANES);
+        if (N(given)(&some, 0, (int)some.count, k, &s)) {
+            N(write_rows)(task, &some, &s, 1, form, 0, i + 2 * LANES <= rows->count ? Y_AHEAD : 0);
+            continue;
+        }
+        for (int j = 0; j < (int)some.count; j++) {
+            fastln_rows row = fastln_rows_at(some, j, some.stride);
+            fastln_scale scale = {.cold = 1, .k = k[j]};
+            row.count = 1;
+            N(given)(&row, 0, 1, k + j, &s);
+            N(apply_cold)(task, &scale, &row, 0, task->length, &s, 1);
+        }
     }
 }

@@ -41,13 +41,7 @@ int fastln_run(const fastln_task *task) {
     if (task->layout == FASTLN_ROWS && vectors >= FASTLN_SHARED_ROW && threads > 1 && total < 4 * threads)
         if (fastln_run_pieces(task, kernel, total, threads) == 0) return 0;
     if (threads == 1 && task->layout == FASTLN_ROWS && task->ndim == 1) { /* one run, without a walk to find it */
-        fastln_rows rows = {.x = task->x,
-                            .y = task->y,
-                            .mean = task->mean,
-                            .rstd = task->rstd,
-                            .x_stride = task->x_strides[0],
-                            .y_stride = task->y_strides[0],
-                            .count = total};
+        fastln_rows rows = fastln_first_rows(task);
         kernel->rows(task, &rows);
         return 0;
     }

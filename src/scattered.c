@@ -11,7 +11,7 @@ enum { NEARBY = 4096 }; /* bytes */
 
 ptrdiff_t fastln_neighbours(const fastln_task *task) {
     ptrdiff_t n = 1, last = task->ndim - 1;
-    ptrdiff_t x = fastln_magnitude(task->x_strides[last]), y = fastln_magnitude(task->y_strides[last]);
+    ptrdiff_t x = fastln_magnitude(task->strides[last].x), y = fastln_magnitude(task->strides[last].y);
     if (task->layout != FASTLN_SCATTERED) return 1;
     while (n < FASTLN_TOGETHER && n < task->shape[last] && (n * x < NEARBY || n * y < NEARBY)) n *= 2;
     return n;
@@ -23,19 +23,26 @@ ptrdiff_t fastln_window_stride(const fastln_task *task, ptrdiff_t count) {
                              : bytes; /* or they would all fight for the same places in the cache */
 }
 
-static int is_dense(const fastln_task *task, const void *at, const ptrdiff_t *strides, const ptrdiff_t *row_strides) {
+/* offsets: where the rows begin, all in one. */
+static int is_dense(const fastln_task *task, uintptr_t offsets, const ptrdiff_t *row_strides) {
     ptrdiff_t size = fastln_item_size(task), next = size;
-    uintptr_t offsets = (uintptr_t)at;
     if (task->layout != FASTLN_SCATTERED) return 1;
     for (int axis = task->row_ndim - 1; axis >= 0; axis--) {
         if (row_strides[axis] != next) return 0;
         next *= task->row_shape[axis];
     }
-    for (int axis = 0; axis < task->ndim; axis++) offsets |= (uintptr_t)strides[axis];
     return offsets % (uintptr_t)size == 0;
 }
-int fastln_dense_x(const fastln_task *task) { return is_dense(task, task->x, task->x_strides, task->row_x_strides); }
-int fastln_dense_y(const fastln_task *task) { return is_dense(task, task->y, task->y_strides, task->row_y_strides); }
+int fastln_dense_x(const fastln_task *task) {
+    uintptr_t offsets = (uintptr_t)task->x;
+    for (int axis = 0; axis < task->ndim; axis++) offsets |= (uintptr_t)task->strides[axis].x;
+    return is_dense(task, offsets, task->row_x_strides);
+}
+int fastln_dense_y(const fastln_task *task) {
+    uintptr_t offsets = (uintptr_t)task->y;
+    for (int axis = 0; axis < task->ndim; axis++) offsets |= (uintptr_t)task->strides[axis].y;
+    return task->y && is_dense(task, offsets, task->row_y_strides);
+}
 
 /* Of values [first, first + count) of a row, as many as make a block: whole lines of an axis, which may be part of it. Adds
  * their axes, `to` being where they lie side by side; returns how many values, and how far from the row they begin. */
@@ -78,15 +85,15 @@ static void copy_rows(const fastln_task *task, char *far, const ptrdiff_t *strid
 void fastln_gather(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense,
                    ptrdiff_t row) {
     copy_rows(task, (char *)runs->first.x, task->row_x_strides,
-              (fastln_axis){runs->count, runs->first.count * row, runs->x_distance},
-              (fastln_axis){runs->first.count, row, runs->first.x_stride}, first, count, dense, 1);
+              (fastln_axis){runs->count, runs->first.count * row, runs->distance.x},
+              (fastln_axis){runs->first.count, row, runs->first.stride.x}, first, count, dense, 1);
 }
 
 void fastln_scatter(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense,
                     ptrdiff_t row) {
     copy_rows(task, runs->first.y, task->row_y_strides,
-              (fastln_axis){runs->count, runs->first.count * row, runs->y_distance},
-              (fastln_axis){runs->first.count, row, runs->first.y_stride}, first, count, dense, 0);
+              (fastln_axis){runs->count, runs->first.count * row, runs->distance.y},
+              (fastln_axis){runs->first.count, row, runs->first.stride.y}, first, count, dense, 0);
 }
 
 typedef struct job {
@@ -100,22 +107,18 @@ typedef struct job {
 
 static void do_runs(const job *j, const fastln_runs *runs, char *window) {
     fastln_rows rows = runs->first;
-    ptrdiff_t row = fastln_window_stride(j->task, j->task->length), size = fastln_compute_size(j->task);
-    ptrdiff_t x_distance = runs->x_distance, y_distance = runs->y_distance, times = runs->count;
+    ptrdiff_t row = fastln_window_stride(j->task, j->task->length);
+    fastln_steps distance = runs->distance;
+    ptrdiff_t times = runs->count;
     if (!j->dense_x) fastln_gather(j->task, runs, 0, j->task->length, window, row);
-    if (!j->dense_x) rows.x = window, rows.x_stride = row, x_distance = rows.count * row;
-    if (!j->dense_y) rows.y = window, rows.y_stride = row, y_distance = rows.count * row;
-    if (x_distance == rows.count * rows.x_stride && y_distance == rows.count * rows.y_stride)
-        rows.count *= times, times = 1;
+    if (!j->dense_x) rows.x = window, rows.stride.x = row, distance.x = rows.count * row;
+    if (!j->dense_y) rows.y = window, rows.stride.y = row, distance.y = rows.count * row;
+    if (fastln_nests(distance, rows.stride, rows.count)) rows.count *= times, times = 1;
     for (ptrdiff_t i = 0; i < times; i++) {
-        fastln_rows some = rows;
-        some.x += i * x_distance;
-        some.y += i * y_distance;
-        if (some.mean) some.mean += i * rows.count * size;
-        if (some.rstd) some.rstd += i * rows.count * size;
+        fastln_rows some = fastln_rows_at(rows, i, distance);
         j->kernel->rows(j->task, &some);
     }
-    if (!j->dense_y) fastln_scatter(j->task, runs, 0, j->task->length, window, row);
+    if (!j->dense_y && j->task->y) fastln_scatter(j->task, runs, 0, j->task->length, window, row);
 }
 
 static void do_window(void *context, ptrdiff_t i, int thread) {

@@ -27,6 +27,38 @@ static inline ptrdiff_t fastln_count_rows(const fastln_task *task) {
     return rows;
 }
 
+/* So many bytes further on; NULL stays NULL. */
+static inline const char *fastln_from(const char *at, ptrdiff_t offset) { return at ? at + offset : NULL; }
+static inline char *fastln_to(char *at, ptrdiff_t offset) { return at ? at + offset : NULL; }
+
+/* These rows, so many steps further on. */
+static inline fastln_rows fastln_rows_at(fastln_rows rows, ptrdiff_t steps, fastln_steps step) {
+    rows.x += steps * step.x;
+    rows.y += steps * step.y;
+    rows.weight = fastln_from(rows.weight, steps * step.weight);
+    rows.bias = fastln_from(rows.bias, steps * step.bias);
+    rows.mean = fastln_to(rows.mean, steps * step.stat);
+    rows.rstd = fastln_to(rows.rstd, steps * step.stat);
+    return rows;
+}
+/* Whether an axis whose steps are `outer` goes on where one of n steps ends. */
+static inline int fastln_nests(fastln_steps outer, fastln_steps inner, ptrdiff_t n) {
+    return outer.x == n * inner.x && outer.y == n * inner.y && outer.weight == n * inner.weight &&
+           outer.bias == n * inner.bias && outer.stat == n * inner.stat;
+}
+
+/* The first rows of a task. Without y, y is x, of which only the place is looked at. */
+static inline fastln_rows fastln_first_rows(const fastln_task *task) {
+    return (fastln_rows){.x = task->x,
+                         .y = task->y ? task->y : (char *)(uintptr_t)task->x,
+                         .weight = task->weight,
+                         .bias = task->bias,
+                         .mean = task->mean,
+                         .rstd = task->rstd,
+                         .stride = task->strides[task->ndim - 1],
+                         .count = task->shape[task->ndim - 1]};
+}
+
 /* The next cache line that begins there or later. */
 static inline char *fastln_line_after(void *memory) { return (char *)memory + (-(uintptr_t)memory % FASTLN_LINE); }
 

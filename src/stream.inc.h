@@ -27,16 +27,17 @@ INLINE N(strand) N(strand_of)(const fastln_task *task, const fastln_rows *rows, 
                               const N(scales) *s, int split) {
     ptrdiff_t at = split ? first + j * count : first;
     int row = split ? 0 : j;
-    N(strand) t = {.x = rows->x + j * rows->x_stride, .y = (ELEMENT *)(rows->y + j * rows->y_stride)};
-    if (task->weight) t.weight = (const REAL *)task->weight + at;
-    if (task->bias) t.bias = (const REAL *)task->bias + at;
+    N(strand) t = {.x = rows->x + j * rows->stride.x, .y = (ELEMENT *)(rows->y + j * rows->stride.y)};
+    if (task->weight) t.weight = (const REAL *)(rows->weight + row * rows->stride.weight) + at;
+    if (task->bias) t.bias = (const REAL *)(rows->bias + row * rows->stride.bias) + at;
     t.minus = V(set1)(s->minus[row]), t.rstd = V(set1)(s->rstd[row]), t.shift = V(set1)(s->shift[row]);
     t.head = (ptrdiff_t)(-(uintptr_t)t.y % FASTLN_LINE) / SIZE;
     return t;
 }
 
 INLINE VEC N(strand_at)(const N(strand) *t, ptrdiff_t i, int n, int affine, int centred) {
-    return N(apply)(t->x, t->weight, t->bias, i, n, t->minus, t->rstd, t->shift, affine, centred, NULL);
+    return N(apply)(t->x, t->weight, t->bias, i, n, t->minus, t->rstd, t->shift, t->rstd, t->rstd, affine, centred,
+                    NULL);
 }
 
 /* One line, at value i. */
@@ -86,7 +87,7 @@ INLINE void N(stream_ends)(const N(strand) *t, const N(strand) *next, int with_h
 INLINE void N(stream_strands)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                               const N(scales) *s, int split, ptrdiff_t ahead, int affine, int centred) {
     ptrdiff_t lines = (count - LINE + 1) / LINE; /* of each; at least so many, whatever its head */
-    int n = (int)rows->count, joined = rows->y_stride == count * SIZE, j = 0;
+    int n = (int)rows->count, joined = rows->stride.y == count * SIZE, j = 0;
     N(strand) t[4];
     for (; j + 4 <= n; j += 4) {
         for (int r = 0; r < 4; r++) t[r] = N(strand_of)(task, rows, j + r, first, count, s, split);
@@ -111,12 +112,13 @@ static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *
     ptrdiff_t part = count / (4 * LINE) * LINE;
     int parts = rows->count == 1 && part >= STREAMED_PART * LINE;
     fastln_rows strands = *rows;
-    if (parts) strands.count = 4, strands.x_stride = strands.y_stride = part * SIZE;
+    if (parts) strands.count = 4, strands.stride.x = strands.stride.y = part * SIZE;
 #define DO(affine) N(stream_strands)(task, &strands, first, parts ? part : count, s, parts, ahead, affine, centred)
     FOR_AFFINE(task)
 #undef DO
     if (parts && count > 4 * part) {
-        fastln_rows rest = {.x = rows->x + 4 * part * SIZE, .y = rows->y + 4 * part * SIZE, .count = 1};
+        fastln_rows rest = *rows;
+        rest.x += 4 * part * SIZE, rest.y += 4 * part * SIZE;
         N(apply_rows)(task, &rest, first + 4 * part, count - 4 * part, s, centred, 0, 0, FROM_MEMORY);
     }
     stream_fence();

@@ -6,8 +6,8 @@
 
 typedef struct fastln_walk {
     const fastln_task *task;
-    fastln_rows next; /* the rest of the run, but for where it is: */
-    ptrdiff_t x, y;   /* in bytes from the task's x and y; past the last row there is nothing to point at */
+    fastln_steps at; /* from the first row; past the last one there is nothing to point at */
+    ptrdiff_t left;  /* rows of the run */
     ptrdiff_t index[FASTLN_MAX_AXES];
 } fastln_walk;
 
@@ -16,7 +16,8 @@ fastln_rows fastln_walk_on(fastln_walk *walk, ptrdiff_t most); /* the next rows,
 
 typedef struct fastln_runs { /* several runs at equal distances */
     fastln_rows first;
-    ptrdiff_t count, x_distance, y_distance;
+    ptrdiff_t count;
+    fastln_steps distance;
 } fastln_runs;
 /* The same for whole runs, if one is no more than `most`. */
 fastln_runs fastln_walk_runs(fastln_walk *walk, ptrdiff_t most);

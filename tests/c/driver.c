@@ -35,7 +35,7 @@ static ptrdiff_t lay_out(fastln_task *task, int layout, ptrdiff_t rows, ptrdiff_
     task->length = length;
     task->ndim = 1;
     task->shape[0] = rows;
-    task->x_strides[0] = by_row ? length * item : item;
+    task->strides[0].x = task->strides[0].y = by_row ? length * item : item;
     task->row_ndim = 1;
     task->row_shape[0] = length;
     task->x_step = task->row_x_strides[0] = step;
@@ -45,7 +45,6 @@ static ptrdiff_t lay_out(fastln_task *task, int layout, ptrdiff_t rows, ptrdiff_
         task->row_x_strides[0] = item, task->row_x_strides[1] = inner * item;
     }
     task->y_step = task->x_step;
-    memcpy(task->y_strides, task->x_strides, sizeof task->x_strides);
     memcpy(task->row_y_strides, task->row_x_strides, sizeof task->row_x_strides);
     if (layout < SCATTERED) task->row_ndim = -1234567; /* what must not be read has no good value elsewhere, either */
     return layout == REVERSED ? (length - 1) * item : 0;
