@@ -11,6 +11,8 @@ try:
     from fastln._core import (
         LayerNorm,
         RMSNorm,
+        add_layer_norm,
+        add_rms_norm,
         get_num_threads,
         layer_norm,
         num_threads,
@@ -27,16 +29,38 @@ except ModuleNotFoundError as _error:
 
 from fastln import kernels
 from fastln._config import show_config
+from fastln._family import (
+    ada_norm,
+    batch_moments,
+    batch_norm,
+    group_norm,
+    instance_norm,
+    merge_moments,
+    moments,
+    normalize,
+    update_running,
+)
 
 __all__ = [
     "LayerNorm",
     "RMSNorm",
     "__version__",
+    "ada_norm",
+    "add_layer_norm",
+    "add_rms_norm",
+    "batch_moments",
+    "batch_norm",
     "get_num_threads",
+    "group_norm",
+    "instance_norm",
     "kernels",
     "layer_norm",
+    "merge_moments",
+    "moments",
+    "normalize",
     "num_threads",
     "rms_norm",
     "set_num_threads",
     "show_config",
+    "update_running",
 ]

@@ -58,6 +58,7 @@ cdef extern from "fastln.h" nogil:
     void fastln_describe(fastln_task *task, const fastln_arrays *arrays, int *order)
     void fastln_describe_rows(fastln_task *task, npy_intp rows, npy_intp length)
     int fastln_run(const fastln_task *task)
+    int fastln_run_added(const fastln_task *task, const void *x, const void *residual)
     bint fastln_is_long(const fastln_task *task)
     const char *fastln_parallel_init()
     const char *fastln_parallel_runtime()
@@ -334,18 +335,18 @@ cdef ndarray as_parts(ndarray v, ndarray x, uint64_t axes, fastln_task *task):
     return np.repeat(v, inner, axis=last)
 
 
-cdef int check_out(object out, ndarray x, int type_num) except -1:
+cdef int check_out(object out, ndarray x, int type_num, str name="out") except -1:
     if not PyArray_Check(out):
-        raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
+        raise TypeError(f"{name}: expected a NumPy array, got {type(out).__name__}")
     cdef ndarray y = <ndarray>out
     if not PyArray_CheckExact(out):
-        as_array(out, "out")  # raises for a masked one
+        as_array(out, name)  # raises for a masked one
     if PyArray_TYPE(y) != type_num or not PyArray_ISNOTSWAPPED(y):
-        raise TypeError(f"out: expected dtype {empty(0, NULL, NULL, 0, type_num).dtype}, got {y.dtype}")
+        raise TypeError(f"{name}: expected dtype {empty(0, NULL, NULL, 0, type_num).dtype}, got {y.dtype}")
     if not has_shape_of(y, x, <uint64_t>-1):
-        raise ValueError(f"out: expected shape {shape_of(x, <uint64_t>-1)}, got {shape_of(y, <uint64_t>-1)}")
+        raise ValueError(f"{name}: expected shape {shape_of(x, <uint64_t>-1)}, got {shape_of(y, <uint64_t>-1)}")
     if not PyArray_ISWRITEABLE(y):
-        raise ValueError("out: expected a writeable array, got a read-only one")
+        raise ValueError(f"{name}: expected a writeable array, got a read-only one")
     return 0
 
 
@@ -456,7 +457,12 @@ cdef int run(const fastln_task *task) noexcept nogil:
 cdef int compute(fastln_task *task, fastln_operation operation, double eps, ndarray x, ndarray y, ndarray weight,
                  ndarray bias, ndarray mean, ndarray rstd) except -1:
     """Runs a task whose layout is described."""
-    cdef int failed
+    set_arrays(task, operation, eps, x, y, weight, bias, mean, rstd)
+    return run_task(task, NULL, NULL)
+
+
+cdef void set_arrays(fastln_task *task, fastln_operation operation, double eps, ndarray x, ndarray y, ndarray weight,
+                     ndarray bias, ndarray mean, ndarray rstd) noexcept:
     task.operation = operation
     task.eps = eps
     task.x = PyArray_DATA(x)
@@ -465,11 +471,16 @@ cdef int compute(fastln_task *task, fastln_operation operation, double eps, ndar
     task.bias = NULL if bias is None else PyArray_DATA(bias)
     task.mean = NULL if mean is None else PyArray_DATA(mean)
     task.rstd = NULL if rstd is None else PyArray_DATA(rstd)
+
+
+cdef int run_task(fastln_task *task, const void *x, const void *residual) except -1:
+    """x and residual: whose sum the task's x is to become, or NULL."""
+    cdef int failed
     if fastln_is_long(task):  # for less, giving the GIL up costs more than it gains: milliseconds beside a busy thread
         with nogil:
-            failed = run(task)
+            failed = run(task) if residual == NULL else fastln_run_added(task, x, residual)
     else:
-        failed = run(task)
+        failed = run(task) if residual == NULL else fastln_run_added(task, x, residual)
     if failed:
         raise MemoryError("no memory for the part of x at work")
     return 0
@@ -544,6 +555,8 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
         if by_channel:
             w = None if w is None else as_parts(w, source, axes, &task)
             b = None if b is None else as_parts(b, source, axes, &task)
+        if form == FASTLN_ADA:
+            task.form = form
         if w is not None:
             steps_of(w, source, axes, weight_strides)
             arrays.weight_strides = weight_strides
@@ -577,12 +590,12 @@ cdef object result(fastln_operation operation, ndarray y, ndarray mean, ndarray 
 
 
 def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, return_stats=False,
-               subtract_mean=True):
+               subtract_mean=True, weight_offset=0.0):
     """Layer normalization.
 
     Over the normalized axes of ``x``, with the biased variance::
 
-        y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias
+        y = (x - mean(x)) / sqrt(var(x) + eps) * (weight + weight_offset) + bias
 
     Parameters
     ----------
@@ -590,7 +603,9 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, return
         float16, float32, float64 or ``ml_dtypes.bfloat16``, of any shape but 0-d, any strides and byte order. The half
         types are computed in float32 and rounded once. bool and integers are taken as float64.
     weight, bias : array_like, optional
-        Of the shape of the normalized axes, in the order in which x has them. Each can be left out on its own.
+        Of the shape of the normalized axes, in the order in which x has them; or with as many axes as x, of size 1 where
+        they are repeated along one that is not normalized, such as (B, 1, H) for x of (B, T, H). Each can be left out on
+        its own.
     eps : float
         Added to the variance; finite and not negative.
     axis : int or tuple of int
@@ -603,6 +618,9 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, return
     subtract_mean : bool
         False leaves the mean in: ``y = x / sqrt(var(x) + eps) * weight + bias``, where var is about the mean all the
         same (the bias-free norm of Restormer [2]_).
+    weight_offset : float
+        Added to the weight before it is rounded to the precision of the computation: 1.0 for modulation as in diffusion
+        transformers [3]_, ``(1 + scale) * norm(x) + shift``. Needs a weight.
 
     Returns
     -------
@@ -631,6 +649,7 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, return
     .. [1] J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", 2016, arXiv:1607.06450.
     .. [2] S. W. Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration", 2021,
        arXiv:2111.09881.
+    .. [3] W. Peebles, S. Xie, "Scalable Diffusion Models with Transformers", 2022, arXiv:2212.09748.
 
     Examples
     --------
@@ -642,7 +661,7 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5, *, axis=-1, out=None, return
     >>> fastln.layer_norm(images, axis=1).shape
     (2, 3, 4, 4)
     """
-    return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, return_stats, subtract_mean, NO_OFFSET)
+    return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, return_stats, subtract_mean, weight_offset)
 
 
 def rms_norm(x, weight=None, eps=1e-6, *, axis=-1, out=None, return_stats=False, weight_offset=0.0):
@@ -690,6 +709,265 @@ def rms_norm(x, weight=None, eps=1e-6, *, axis=-1, out=None, return_stats=False,
            [ 0.,  0.]])
     """
     return normalize(FASTLN_rms_norm, x, weight, None, eps, axis, out, return_stats, False, weight_offset)
+
+
+# --- What the rest of the family is made of: fastln/_family.py ---------------------------------------------------------
+
+cdef object moments_of(ndarray x, uint64_t axes):
+    cdef fastln_task task
+    cdef fastln_arrays arrays
+    cdef int[FASTLN_MAX_AXES] order
+    cdef int i, type_num = result_type(x, "x"), ndim = PyArray_NDIM(x)
+    cdef ndarray mean, var
+    if PyArray_TYPE(x) != type_num or not PyArray_ISNOTSWAPPED(x):
+        x = PyArray_FROM_OTF(x, type_num, NPY_ARRAY_ALIGNED)
+    for i in range(ndim):
+        order[i] = i
+    mean = empty(ndim, PyArray_DIMS(x), order, axes, NPY_FLOAT64)
+    var = empty(ndim, PyArray_DIMS(x), order, axes, NPY_FLOAT64)
+    if PyArray_NBYTES(x) == 0:
+        mean.fill(np.nan)
+        var.fill(np.nan)
+        return mean, var
+    task.dtype = kernel_dtype(type_num)
+    task.subtract_mean = task.wide = True
+    task.form = FASTLN_EACH
+    task.part = 0
+    arrays.ndim = ndim
+    arrays.shape = PyArray_DIMS(x)
+    arrays.x_strides = arrays.y_strides = PyArray_STRIDES(x)
+    arrays.weight_strides = arrays.bias_strides = NULL
+    arrays.normalized = axes
+    arrays.item_size = PyArray_ITEMSIZE(x)
+    arrays.aligned = PyArray_ISALIGNED(x)
+    cdef npy_intp[FASTLN_MAX_AXES] stat_strides
+    cdef int n = 0
+    for i in range(ndim):
+        stat_strides[i] = 0
+        if not axes >> i & 1:
+            stat_strides[i] = PyArray_STRIDES(mean)[n]
+            n += 1
+    arrays.stat_strides = stat_strides
+    fastln_describe(&task, &arrays, order)
+    compute(&task, FASTLN_layer_norm, 0, x, None, None, None, mean, var)
+    return mean, var
+
+
+def _moments(x, axis):
+    """Mean and variance over the axes, in float64."""
+    cdef ndarray source = as_array(x, "x")
+    return moments_of(source, as_axes(axis, PyArray_NDIM(source)))
+
+
+def _by_channel(x, weight, bias, eps, axis, out):
+    """layer_norm with a weight and a bias of x's number of axes, repeated along any of them."""
+    return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, False, True, NO_OFFSET, FASTLN_EACH, True)
+
+
+def _ada(x, weight, bias, eps, axis, out):
+    """t * (t * weight + bias), t being the normalized x, with one weight and one bias, of x's number of axes."""
+    return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, False, True, NO_OFFSET, FASTLN_ADA, True)
+
+
+def _given(x, mean, rstd, weight, bias, axis, out, by_channel):
+    """(x - mean) * rstd * weight + bias; mean, or None, and rstd in C-contiguous float64 arrays of x's number of axes."""
+    return normalize(FASTLN_normalize, x, weight, bias, 0.0, axis, out, False, True, NO_OFFSET, FASTLN_EACH, by_channel,
+                     mean, rstd)
+
+
+def _as_array(a, str name):
+    """As an array of an accepted dtype."""
+    cdef ndarray array = as_array(a, name)
+    result_type(array, name)
+    return array
+
+
+def _axes(axis, int ndim):
+    """The axes as a tuple of numbers from 0 on."""
+    cdef uint64_t axes = as_axes(axis, ndim)
+    return tuple([i for i in range(ndim) if axes >> i & 1])
+
+
+def _as_eps(eps):
+    return as_eps(eps)
+
+
+def _as_number(value, str name):
+    return as_number(value, name)
+
+
+def _check_out(out, ndarray x):
+    check_out(out, x, result_type(x, "x"))
+
+
+cdef bint are_rows(ndarray a, int type_num, npy_intp size) noexcept:
+    return PyArray_TYPE(a) == type_num and is_plain(a) and PyArray_IS_C_CONTIGUOUS(a)
+
+
+cdef bint apart(ndarray a, ndarray b, npy_intp size) except -1:
+    """Whether two arrays of that many bytes are one, or share nothing."""
+    return PyArray_DATA(a) == PyArray_DATA(b) or not share(a, size, b, size)
+
+
+cdef object add_normalize(fastln_operation operation, object x, object residual, object weight, object bias, object eps,
+                          object weight_offset, object out, object sum_out):
+    cdef fastln_task task
+    cdef fastln_arrays arrays
+    cdef int[FASTLN_MAX_AXES] order
+    cdef npy_intp[FASTLN_MAX_AXES] weight_strides, bias_strides
+    cdef ndarray y, s, w = None, b = None
+    cdef int i
+
+    cdef ndarray source = as_array(x, "x"), other = as_array(residual, "residual")
+    cdef int type_num = result_type(source, "x")
+    cdef int compute_type = NPY_FLOAT64 if type_num == NPY_FLOAT64 else NPY_FLOAT32
+    cdef int ndim = PyArray_NDIM(source)
+    cdef uint64_t axes = as_axes(LAST_AXIS, ndim)
+    cdef double offset = as_offset(weight_offset, weight is not None)
+    cdef double number = as_eps(eps)
+    result_type(other, "residual")
+    if not has_shape_of(other, source, <uint64_t>-1):
+        raise ValueError(f"residual: expected shape {shape_of(source, <uint64_t>-1)}, got {shape_of(other, <uint64_t>-1)}")
+    if weight is not None:
+        w = as_vector(weight, "weight", source, axes, compute_type if offset == 0 else NPY_FLOAT64)
+        if offset != 0:
+            w = as_vector(np.add(w, offset), "weight", source, axes, compute_type)
+    if bias is not None:
+        b = as_vector(bias, "bias", source, axes, compute_type)
+    if out is not None:
+        check_out(out, source, type_num)
+    if sum_out is not None:
+        check_out(sum_out, source, type_num, "sum_out")
+        if out is not None and share(<ndarray>out, PyArray_NBYTES(<ndarray>out), <ndarray>sum_out,
+                                     PyArray_NBYTES(<ndarray>sum_out)):
+            raise ValueError("sum_out: expected another array than out, got one that shares memory with it")
+
+    for i in range(ndim):
+        order[i] = i
+    y = empty(ndim, PyArray_DIMS(source), order, 0, type_num) if out is None else <ndarray>out
+    s = empty(ndim, PyArray_DIMS(source), order, 0, type_num) if sum_out is None else <ndarray>sum_out
+    cdef npy_intp size = PyArray_NBYTES(y)
+    if size == 0:
+        return y, s
+    for written in (y, s):
+        if w is not None and share(w, PyArray_NBYTES(w), written, size):
+            w = as_vector(w.copy(), "weight", source, axes, compute_type)
+        if b is not None and share(b, PyArray_NBYTES(b), written, size):
+            b = as_vector(b.copy(), "bias", source, axes, compute_type)
+    if not (are_rows(source, type_num, size) and are_rows(other, type_num, size) and are_rows(y, type_num, size)
+            and are_rows(s, type_num, size) and apart(source, y, size) and apart(source, s, size)
+            and apart(other, y, size) and apart(other, s, size)):
+        return add_apart(operation, source, other, w, b, number, y, s, compute_type)
+
+    task.dtype = kernel_dtype(type_num)
+    task.subtract_mean = True
+    task.wide = False
+    task.form = FASTLN_EACH
+    task.part = 0
+    arrays.ndim = ndim
+    arrays.shape = PyArray_DIMS(y)
+    arrays.x_strides = arrays.y_strides = PyArray_STRIDES(y)
+    arrays.weight_strides = arrays.bias_strides = arrays.stat_strides = NULL
+    arrays.normalized = axes
+    arrays.item_size = size_of(type_num)
+    arrays.aligned = True
+    if w is not None:
+        steps_of(w, source, axes, weight_strides)
+        arrays.weight_strides = weight_strides
+    if b is not None:
+        steps_of(b, source, axes, bias_strides)
+        arrays.bias_strides = bias_strides
+    fastln_describe(&task, &arrays, order)
+    set_arrays(&task, operation, number, s, y, w, b, None, None)
+    run_task(&task, PyArray_DATA(source), PyArray_DATA(other))
+    return y, s
+
+
+cdef object add_apart(fastln_operation operation, ndarray x, ndarray residual, ndarray weight, ndarray bias, double eps,
+                      ndarray y, ndarray s, int compute_type):
+    """Arrays that are no rows, or overlap, one step after the other. The sum takes an array of its own."""
+    cdef ndarray total
+    with np.errstate(all="ignore"):  # infinities are results like others
+        total = np.add(PyArray_FROM_OTF(x, compute_type, NPY_ARRAY_FORCECAST),
+                       PyArray_FROM_OTF(residual, compute_type, NPY_ARRAY_FORCECAST))
+        s[...] = total
+        if PyArray_TYPE(y) == compute_type:
+            normalize(operation, total, weight, bias, eps, LAST_AXIS, y, False, True, NO_OFFSET)
+        else:
+            y[...] = normalize(operation, total, weight, bias, eps, LAST_AXIS, total, False, True, NO_OFFSET)
+    return y, s
+
+
+def add_layer_norm(x, residual, weight=None, bias=None, eps=1e-5, *, weight_offset=0.0, out=None, sum_out=None):
+    """The sum of two arrays, and its layer normalization over the last axis, in one pass over memory::
+
+        s = x + residual
+        y = (s - mean(s)) / sqrt(var(s) + eps) * (weight + weight_offset) + bias
+
+    Parameters
+    ----------
+    x, weight, bias, eps, weight_offset
+        As in `layer_norm`.
+    residual : array_like
+        Of x's shape.
+    out, sum_out : ndarray, optional
+        Where y and s go: arrays of x's shape and the result's dtype that share no memory. Either may be x or residual:
+        ``sum_out=residual`` brings a residual stream up to date in place.
+
+    Returns
+    -------
+    y, s : ndarray
+        `out` and `sum_out`, if given. Of half types s is rounded, but what is normalized is the sum in float32.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `layer_norm`.
+
+    Notes
+    -----
+    At the speed of the memory for arrays in C order of one dtype, which are one or apart. Others give the same, by way of an
+    array for the sum.
+
+    Examples
+    --------
+    >>> import fastln
+    >>> fastln.add_layer_norm([[1.0, 2.0]], [[0.0, 1.0]], eps=0.0)
+    (array([[-1.,  1.]]), array([[1., 3.]]))
+    """
+    return add_normalize(FASTLN_layer_norm, x, residual, weight, bias, eps, weight_offset, out, sum_out)
+
+
+def add_rms_norm(x, residual, weight=None, eps=1e-6, *, weight_offset=0.0, out=None, sum_out=None):
+    """The sum of two arrays, and its root mean square normalization over the last axis, in one pass over memory::
+
+        s = x + residual
+        y = s / sqrt(mean(s ** 2) + eps) * (weight + weight_offset)
+
+    Parameters
+    ----------
+    x, weight, eps, weight_offset
+        As in `rms_norm`.
+    residual, out, sum_out
+        As in `add_layer_norm`.
+
+    Returns
+    -------
+    y, s : ndarray
+        As of `add_layer_norm`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As in `layer_norm`.
+
+    Examples
+    --------
+    >>> import fastln
+    >>> fastln.add_rms_norm([[1.0, 2.0]], [[2.0, -5.0]], eps=1e-300)
+    (array([[ 1., -1.]]), array([[ 3., -3.]]))
+    """
+    return add_normalize(FASTLN_rms_norm, x, residual, weight, None, eps, weight_offset, out, sum_out)
 
 
 # --- Prepared parameters ---------------------------------------------------------------------------------------------

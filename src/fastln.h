@@ -91,7 +91,8 @@ typedef struct fastln_scale {
  * vector) and finds the scale; or returns 0: a cold row, whose k is to be found from its `largest` value by `power`, for
  * another pass. Where statistics are given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one
  * row, x and y being where they are, and `first` their number in the row; of a scattered row it fetches those that are x_step
- * and y_step further on. */
+ * and y_step further on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves
+ * them in `wide`, unrounded, from where `narrow` rounds what has become of them. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_rows *rows);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);
@@ -102,6 +103,8 @@ typedef struct fastln_kernel {
                   ptrdiff_t count);
     double (*largest)(const char *x, ptrdiff_t count);
     double (*power)(double largest, double eps);
+    void (*add)(const char *x, const char *residual, char *sum, char *wide, ptrdiff_t count);
+    void (*narrow)(const char *wide, char *y, ptrdiff_t count);
 } fastln_kernel;
 
 typedef struct fastln_isa {
@@ -141,6 +144,9 @@ void fastln_describe_rows(fastln_task *task, ptrdiff_t rows, ptrdiff_t length);
 
 /* run.c */
 int fastln_run(const fastln_task *task); /* with or without the GIL, from any thread; -1, and nothing done: no memory */
+/* The same for the sum x + residual, which is written to the task's x first. The layout is that of rows; all four arrays are
+ * rows one after the other. The sum, or y, but not both, may be x or the residual. */
+int fastln_run_added(const fastln_task *task, const void *x, const void *residual);
 int fastln_is_long(const fastln_task *task); /* worth releasing the GIL for */
 
 /* parallel.c */

@@ -71,6 +71,7 @@ INLINE void N(write_nan)(char *y, ptrdiff_t step, ptrdiff_t count) {
 #include "rows.inc.h"
 #include "columns.inc.h"
 #include "pieces.inc.h"
+#include "add.inc.h"
 
 #define ENTRIES(operation, centred)                                                                              \
     static void N(operation##_rows)(const fastln_task *task, const fastln_rows *rows) {                          \
@@ -105,7 +106,9 @@ static void N(normalize_columns)(const fastln_task *task, const fastln_rows *row
                             N(operation##_combine), \
                             N(operation##_apply),   \
                             N(do_largest),          \
-                            N(power)}
+                            N(power),               \
+                            N(add),                 \
+                            N(narrowed)}
 static const fastln_kernel N(kernels)[FASTLN_OPERATIONS] = {
     KERNEL(layer_norm),
     KERNEL(rms_norm),
