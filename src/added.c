@@ -20,12 +20,13 @@ static void do_rows(const job *j, const fastln_rows *rows, char *window) {
     ptrdiff_t begin = rows->x - (const char *)j->task->x, count = rows->count * j->task->length;
     j->kernel->add(j->x + begin, j->residual + begin, (char *)(uintptr_t)rows->x, window, count);
     if (!j->wide_task) {
-        j->kernel->rows(j->task, rows);
+        fastln_runs runs = {.first = *rows, .count = 1};
+        j->kernel->rows(j->task, &runs);
         return;
     }
-    fastln_rows wide = *rows;
-    wide.x = wide.y = window;
-    wide.stride.x = wide.stride.y = j->task->length * fastln_compute_size(j->task);
+    fastln_runs wide = {.first = *rows, .count = 1};
+    wide.first.x = wide.first.y = window;
+    wide.first.stride.x = wide.first.stride.y = j->task->length * fastln_compute_size(j->task);
     j->wide_kernel->rows(j->wide_task, &wide);
     j->kernel->narrow(window, rows->y, count);
 }

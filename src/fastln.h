@@ -76,6 +76,13 @@ typedef struct fastln_rows {
     ptrdiff_t count;
 } fastln_rows;
 
+/* Several runs at equal distances. */
+typedef struct fastln_runs {
+    fastln_rows first;
+    ptrdiff_t count;
+    fastln_steps distance;
+} fastln_runs;
+
 /* What a long row's pieces leave behind for `combine`: three vectors of 64 bytes. */
 typedef struct fastln_piece { double lanes[24]; } fastln_piece;
 
@@ -85,7 +92,7 @@ typedef struct fastln_scale {
     double k, minus, rstd, shift;
 } fastln_scale;
 
-/* One operation on one dtype. `rows` and `columns` do everything for a run. A long row that is scattered, or split among
+/* One operation on one dtype. `rows` and `columns` do everything for runs, or a run. A long row that is scattered, or split among
  * threads, goes through the others: `piece` gathers the statistics of some vectors (64 bytes of the compute type); `combine` merges
  * the pieces of a row, all but the last of `leaf` vectors, a power of two and at least 16, adds its tail (less than a
  * vector) and finds the scale; or returns 0: a cold row, whose k is to be found from its `largest` value by `power`, for
@@ -94,7 +101,7 @@ typedef struct fastln_scale {
  * and y_step further on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves
  * them in `wide`, unrounded, from where `narrow` rounds what has become of them. */
 typedef struct fastln_kernel {
-    void (*rows)(const fastln_task *task, const fastln_rows *rows);
+    void (*rows)(const fastln_task *task, const fastln_runs *runs);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);
     void (*piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece);
     int (*combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,

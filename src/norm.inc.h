@@ -74,8 +74,8 @@ INLINE void N(write_nan)(char *y, ptrdiff_t step, ptrdiff_t count) {
 #include "add.inc.h"
 
 #define ENTRIES(operation, centred)                                                                              \
-    static void N(operation##_rows)(const fastln_task *task, const fastln_rows *rows) {                          \
-        N(do_rows)(task, rows, centred);                                                                         \
+    static void N(operation##_rows)(const fastln_task *task, const fastln_runs *runs) {                          \
+        N(do_rows)(task, runs, centred);                                                                         \
     }                                                                                                            \
     static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                       \
         N(do_columns)(task, rows, centred);                                                                      \
@@ -96,7 +96,7 @@ ENTRIES(layer_norm, 1)
 ENTRIES(rms_norm, 0)
 #undef ENTRIES
 
-static void N(normalize_rows)(const fastln_task *task, const fastln_rows *rows) { N(do_given_rows)(task, rows); }
+static void N(normalize_rows)(const fastln_task *task, const fastln_runs *runs) { N(do_given_rows)(task, runs); }
 static void N(normalize_columns)(const fastln_task *task, const fastln_rows *rows) { N(do_given_columns)(task, rows); }
 
 #define KERNEL(operation)                           \

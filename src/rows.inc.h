@@ -135,10 +135,11 @@ static NOINLINE void N(cold_row)(const fastln_task *task, fastln_rows row, int c
 }
 
 /* A group with rows for the cold path. */
-static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
+static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *rows, int first, int count,
                                     const N(scales) *s, int centred) {
-    for (int j = 0; j < count; j++) {
-        fastln_rows row = fastln_rows_at(*rows, first + j, rows->stride);
+    for (int i = 0; i < count; i++) {
+        fastln_rows row = fastln_rows_at(*rows, i, rows->stride);
+        int j = first + i; /* its number in s */
         if (!N(is_fine)(s, j)) {
             N(cold_row)(task, row, centred);
         } else if (task->y) {
@@ -172,66 +173,87 @@ INLINE void N(write_four)(const fastln_rows *rows, const char *x, char *y, const
     for (int r = 0; r < 4 && !full; r++) E(store_n)((ELEMENT *)(y - (4 - r) * rows->stride.y), part[r], tail);
 }
 
+/* The rows of a run from number i of all on. */
+INLINE fastln_rows N(rows_of)(const fastln_runs *runs, ptrdiff_t i) {
+    ptrdiff_t n = runs->first.count, run = runs->count > 1 ? i / n : 0;
+    fastln_rows rows = fastln_rows_at(runs->first, run, runs->distance);
+    return fastln_rows_at(rows, i - run * n, rows.stride);
+}
+
 /* Groups of LANES rows of `full` vectors and maybe a tail; in_registers: full is a constant, and four rows stay there. All
- * affine forms are one: a weight of 1 and a bias of -0 change nothing. */
-INLINE void N(short_rows)(const fastln_task *task, const fastln_rows *rows, int full, int in_registers, int centred) {
+ * affine forms are one: a weight of 1 and a bias of -0 change nothing. Returns how many rows it did. Four rows are always
+ * of one run. */
+INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs, int full, int in_registers,
+                               int centred) {
     N(plan) plan = N(plan_of)(task, 1);
     N(scales) s;
     REAL sums[LANES], squares[LANES];
     VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
+    const fastln_rows *rows = &runs->first;
     int tail = plan.tail, n = full ? LANES : tail;
     int apart = (full && tail) || rows->stride.y != task->length * SIZE;
+    ptrdiff_t total = rows->count * runs->count, i = 0;
     plan.full = full;
     for (int v = 0; v <= full; v++) {
         ptrdiff_t at = v < full ? v * LANES : full ? task->length - LANES : 0;
         w[v] = task->weight ? V(load_n)((const REAL *)rows->weight + at, n) : V(set1)(1);
         b[v] = task->bias ? V(load_n)((const REAL *)rows->bias + at, n) : V(set1)((REAL)-0.0);
     }
-    for (ptrdiff_t i = 0; i + LANES <= rows->count; i += LANES) {
-        const char *x = rows->x + i * rows->stride.x;
-        char *y = rows->y + i * rows->stride.y;
+    for (; i + LANES <= total; i += LANES) {
+        const char *x[LANES / 4];
+        char *y[LANES / 4];
         for (int j = 0; j < LANES; j += 4) {
+            fastln_rows four = N(rows_of)(runs, i + j);
+            x[j / 4] = four.x, y[j / 4] = four.y;
             UNROLL4 for (int r = 0; r < 4; r++) { /* memory has nothing else to do while x is measured */
-                const char *to = y + (j + r) * rows->stride.y;
+                const char *to = four.y + r * rows->stride.y;
                 for (int v = 0; v < full; v++)
                     if (v * LANES * SIZE % FASTLN_LINE == 0) PREFETCH(to, v * LANES * SIZE);
                 if (apart || r == 3) PREFETCH(to, task->length * SIZE - 1);
             }
-            N(four_rows)(plan, x + j * rows->stride.x, rows->stride.x, 4, centred, in_registers, NULL, s.p + j,
-                         sums + j, squares + j);
+            N(four_rows)(plan, four.x, rows->stride.x, 4, centred, in_registers, NULL, s.p + j, sums + j, squares + j);
         }
         int fine = N(finish_rows)(plan, LANES, sums, squares, &s);
         N(give_stats)(task, rows, i, LANES, &s);
         if (!fine) {
-            N(apply_mixed)(task, rows, i, LANES, &s, centred);
+            for (int j = 0; j < LANES; j += 4) {
+                fastln_rows four = N(rows_of)(runs, i + j);
+                N(apply_mixed)(task, &four, j, 4, &s, centred);
+            }
             continue;
         }
         if (!task->y) continue;
-        ptrdiff_t ahead = i + 4 * LANES <= rows->count ? 2 * LANES * rows->stride.x : 0;
-        for (int j = 0; j < LANES; j += 4, x += 4 * rows->stride.x, y += 4 * rows->stride.y)
-            N(write_four)(rows, x, y, &s, j, w, b, full, tail, ahead, centred);
+        for (int j = 0; j < LANES; j += 4) {
+            ptrdiff_t next = i + j + 2 * LANES;
+            ptrdiff_t ahead = i + 4 * LANES <= total ? N(rows_of)(runs, next).x - x[j / 4] : 0;
+            N(write_four)(rows, x[j / 4], y[j / 4], &s, j, w, b, full, tail, ahead, centred);
+        }
     }
+    return i;
+}
+
+/* Whether groups of rows may reach over runs: four are always of one, and the statistics go on. */
+INLINE int N(are_joined)(const fastln_runs *runs) {
+    const fastln_rows *rows = &runs->first;
+    return runs->count == 1 ||
+           (rows->count % 4 == 0 && runs->distance.weight == 0 && runs->distance.bias == 0 &&
+            ((!rows->mean && !rows->rstd) || runs->distance.stat == rows->count * rows->stride.stat));
 }
 
 /* Does what rows it can in this way; returns how many. */
-static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
-#define SHORT_ROWS(full, in_registers)                    \
-    if (centred)                                          \
-        N(short_rows)(task, rows, full, in_registers, 1); \
-    else                                                  \
-        N(short_rows)(task, rows, full, in_registers, 0);
-    ptrdiff_t full = task->length / LANES;
-    if (full > SHORT_ROW || N(has_parts)(task) || rows->stride.weight || rows->stride.bias) return 0;
-    switch (full) {
-    case 0: SHORT_ROWS(0, 1) break;
-    case 1: SHORT_ROWS(1, 1) break;
-    case 2: SHORT_ROWS(2, 1) break;
-    case 3: SHORT_ROWS(3, 1) break;
-    case 4: SHORT_ROWS(4, 1) break;
-    default: SHORT_ROWS((int)full, 0)
+static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln_runs *runs, int centred) {
+#define SHORT_ROWS(full, in_registers)                                \
+    return centred ? N(short_rows)(task, runs, full, in_registers, 1) \
+                   : N(short_rows)(task, runs, full, in_registers, 0);
+    switch (task->length / LANES) {
+    case 0: SHORT_ROWS(0, 1)
+    case 1: SHORT_ROWS(1, 1)
+    case 2: SHORT_ROWS(2, 1)
+    case 3: SHORT_ROWS(3, 1)
+    case 4: SHORT_ROWS(4, 1)
+    default: SHORT_ROWS((int)(task->length / LANES), 0)
     }
 #undef SHORT_ROWS
-    return rows->count - rows->count % LANES;
 }
 
 INLINE int N(form_of)(const fastln_task *task) {
@@ -252,7 +274,8 @@ INLINE void N(write_rows)(const fastln_task *task, const fastln_rows *rows, cons
         N(apply_rows)(task, rows, 0, task->length, s, centred, ahead, y_ahead, FROM_MEMORY);
 }
 
-INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int centred) {
+/* One run, from row number i on. */
+INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t i, int centred) {
     ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
     int form = N(form_of)(task), stream = form == PAST_CACHES;
     int fetch = size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
@@ -261,7 +284,7 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
     if (stream) group = row <= GROUPED_ROW ? LANES : row <= 4 * GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task, 1);
     N(scales) s;
-    for (ptrdiff_t i = N(do_short_rows)(task, rows, centred); i < rows->count; i += group) {
+    for (; i < rows->count; i += group) {
         fastln_rows some = fastln_rows_at(*rows, i, rows->stride); /* a group of them */
         some.count = fastln_least(rows->count - i, group);
         int n = (int)some.count;
@@ -274,6 +297,19 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
             N(apply_mixed)(task, &some, 0, n, &s, centred);
         else if (task->y)
             N(write_rows)(task, &some, &s, centred, form, ahead, y_ahead);
+    }
+}
+
+INLINE void N(do_rows)(const fastln_task *task, const fastln_runs *runs, int centred) {
+    const fastln_rows *first = &runs->first;
+    int is_short =
+        task->length / LANES <= SHORT_ROW && !N(has_parts)(task) && !first->stride.weight && !first->stride.bias;
+    int joined = is_short && N(are_joined)(runs);
+    ptrdiff_t done = joined ? N(do_short_rows)(task, runs, centred) : 0, begin = done % first->count;
+    for (ptrdiff_t run = done / first->count; run < runs->count; run++, begin = 0) {
+        fastln_runs one = {.first = fastln_rows_at(*first, run, runs->distance), .count = 1};
+        if (is_short && !joined) begin = N(do_short_rows)(task, &one, centred);
+        N(do_run)(task, &one.first, begin, centred);
     }
 }
 
@@ -299,7 +335,7 @@ INLINE int N(given)(const fastln_rows *rows, ptrdiff_t first, int count, double 
     return fine;
 }
 
-INLINE void N(do_given_rows)(const fastln_task *task, const fastln_rows *rows) {
+INLINE void N(do_given_run)(const fastln_task *task, const fastln_rows *rows) {
     N(scales) s;
     double k[LANES];
     int form = N(form_of)(task);
@@ -317,5 +353,12 @@ INLINE void N(do_given_rows)(const fastln_task *task, const fastln_rows *rows) {
             N(given)(&row, 0, 1, k + j, &s);
             N(apply_cold)(task, &scale, &row, 0, task->length, &s, 1);
         }
+    }
+}
+
+INLINE void N(do_given_rows)(const fastln_task *task, const fastln_runs *runs) {
+    for (ptrdiff_t run = 0; run < runs->count; run++) {
+        fastln_rows rows = fastln_rows_at(runs->first, run, runs->distance);
+        N(do_given_run)(task, &rows);
     }
 }

@@ -20,9 +20,15 @@ static void run_rows(const fastln_task *task, const fastln_kernel *kernel, ptrdi
     fastln_walk walk;
     fastln_walk_from(&walk, task, begin);
     while (count > 0) {
-        fastln_rows rows = fastln_walk_on(&walk, count);
-        (task->layout == FASTLN_COLUMNS ? kernel->columns : kernel->rows)(task, &rows);
-        count -= rows.count;
+        if (task->layout == FASTLN_COLUMNS) {
+            fastln_rows rows = fastln_walk_on(&walk, count);
+            kernel->columns(task, &rows);
+            count -= rows.count;
+        } else {
+            fastln_runs runs = fastln_walk_runs(&walk, count);
+            kernel->rows(task, &runs);
+            count -= runs.count * runs.first.count;
+        }
     }
 }
 
@@ -41,8 +47,8 @@ int fastln_run(const fastln_task *task) {
     if (task->layout == FASTLN_ROWS && vectors >= FASTLN_SHARED_ROW && threads > 1 && total < 4 * threads)
         if (fastln_run_pieces(task, kernel, total, threads) == 0) return 0;
     if (threads == 1 && task->layout == FASTLN_ROWS && task->ndim == 1) { /* one run, without a walk to find it */
-        fastln_rows rows = fastln_first_rows(task);
-        kernel->rows(task, &rows);
+        fastln_runs runs = {.first = fastln_first_rows(task), .count = 1};
+        kernel->rows(task, &runs);
         return 0;
     }
     if (threads == 1) {

@@ -106,18 +106,14 @@ typedef struct job {
 } job;
 
 static void do_runs(const job *j, const fastln_runs *runs, char *window) {
-    fastln_rows rows = runs->first;
+    fastln_runs dense = *runs;
+    fastln_rows *rows = &dense.first;
     ptrdiff_t row = fastln_window_stride(j->task, j->task->length);
-    fastln_steps distance = runs->distance;
-    ptrdiff_t times = runs->count;
     if (!j->dense_x) fastln_gather(j->task, runs, 0, j->task->length, window, row);
-    if (!j->dense_x) rows.x = window, rows.stride.x = row, distance.x = rows.count * row;
-    if (!j->dense_y) rows.y = window, rows.stride.y = row, distance.y = rows.count * row;
-    if (fastln_nests(distance, rows.stride, rows.count)) rows.count *= times, times = 1;
-    for (ptrdiff_t i = 0; i < times; i++) {
-        fastln_rows some = fastln_rows_at(rows, i, distance);
-        j->kernel->rows(j->task, &some);
-    }
+    if (!j->dense_x) rows->x = window, rows->stride.x = row, dense.distance.x = rows->count * row;
+    if (!j->dense_y) rows->y = window, rows->stride.y = row, dense.distance.y = rows->count * row;
+    if (fastln_nests(dense.distance, rows->stride, rows->count)) rows->count *= dense.count, dense.count = 1;
+    j->kernel->rows(j->task, &dense);
     if (!j->dense_y && j->task->y) fastln_scatter(j->task, runs, 0, j->task->length, window, row);
 }
 

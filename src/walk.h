@@ -14,11 +14,6 @@ typedef struct fastln_walk {
 void fastln_walk_from(fastln_walk *walk, const fastln_task *task, ptrdiff_t row);
 fastln_rows fastln_walk_on(fastln_walk *walk, ptrdiff_t most); /* the next rows, all of one run, and past them */
 
-typedef struct fastln_runs { /* several runs at equal distances */
-    fastln_rows first;
-    ptrdiff_t count;
-    fastln_steps distance;
-} fastln_runs;
 /* The same for whole runs, if one is no more than `most`. */
 fastln_runs fastln_walk_runs(fastln_walk *walk, ptrdiff_t most);
 
