@@ -40,8 +40,11 @@ from fastln._family import (
     normalize,
     update_running,
 )
+from fastln._prepared import BatchNorm, GroupNorm
 
 __all__ = [
+    "BatchNorm",
+    "GroupNorm",
     "LayerNorm",
     "RMSNorm",
     "__version__",

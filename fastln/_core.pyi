@@ -22,6 +22,7 @@ def layer_norm(
     out: NDArray[Any] | None = None,
     return_stats: Literal[False] = False,
     subtract_mean: _Bool = True,
+    weight_offset: _Real = 0.0,
 ) -> NDArray[Any]: ...
 @overload
 def layer_norm(
@@ -34,6 +35,7 @@ def layer_norm(
     out: NDArray[Any] | None = None,
     return_stats: Literal[True],
     subtract_mean: _Bool = True,
+    weight_offset: _Real = 0.0,
 ) -> tuple[NDArray[Any], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]: ...
 @overload
 def layer_norm(
@@ -46,6 +48,7 @@ def layer_norm(
     out: NDArray[Any] | None = None,
     return_stats: _Bool,
     subtract_mean: _Bool = True,
+    weight_offset: _Real = 0.0,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]: ...
 @overload
 def rms_norm(
@@ -80,6 +83,27 @@ def rms_norm(
     return_stats: _Bool,
     weight_offset: _Real = 0.0,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.floating[Any]]]: ...
+def add_layer_norm(
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: _Real = 1e-5,
+    *,
+    weight_offset: _Real = 0.0,
+    out: NDArray[Any] | None = None,
+    sum_out: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
+def add_rms_norm(
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    eps: _Real = 1e-6,
+    *,
+    weight_offset: _Real = 0.0,
+    out: NDArray[Any] | None = None,
+    sum_out: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 @type_check_only
 class _Norm:
@@ -142,6 +166,34 @@ class num_threads:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
+def _moments(x: ArrayLike, axis: _Axes) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def _by_channel(
+    x: NDArray[Any],
+    weight: NDArray[Any] | None,
+    bias: NDArray[Any] | None,
+    eps: _Real,
+    axis: _Axes,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]: ...
+def _ada(
+    x: ArrayLike, weight: float, bias: float, eps: _Real, axis: _Axes, out: NDArray[Any] | None
+) -> NDArray[Any]: ...
+def _given(
+    x: NDArray[Any],
+    mean: NDArray[np.float64] | None,
+    rstd: NDArray[np.float64],
+    weight: ArrayLike | None,
+    bias: ArrayLike | None,
+    axis: _Axes,
+    out: NDArray[Any] | None,
+    by_channel: bool,
+) -> NDArray[Any]: ...
+def _as_array(a: ArrayLike, name: str) -> NDArray[Any]: ...
+def _axes(axis: _Axes, ndim: int) -> tuple[int, ...]: ...
+def _find(mapping: Mapping[str, Any], prefix: str, names: tuple[str, ...]) -> Any: ...
+def _as_eps(eps: _Real) -> float: ...
+def _as_number(value: object, name: str) -> float: ...
+def _check_out(out: object, x: NDArray[Any]) -> None: ...
 def _rebuild(cls: type[LayerNorm] | type[RMSNorm], keywords: dict[str, Any]) -> LayerNorm | RMSNorm: ...
 def _isas() -> list[tuple[str, bool, bool]]: ...
 def _active_isa() -> str: ...

@@ -276,13 +276,12 @@ cdef ndarray as_vector(object a, str name, ndarray x, uint64_t axes, int type_nu
         return v
     if result_type(v, name) == NPY_FLOAT64 and PyArray_TYPE(v) != NPY_FLOAT64:  # integers count as float64 first
         v = PyArray_FROM_OTF(v, NPY_FLOAT64, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
-    if one:
-        return PyArray_FROM_OTF(v, type_num, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
+    v = PyArray_FROM_OTF(v, type_num, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
+    if one or has_dense_rows(v, axes):
+        return v
     row_axes = [axis for axis in range(PyArray_NDIM(x)) if axes >> axis & 1]
     last = list(range(-len(row_axes), 0))
-    v = PyArray_FROM_OTF(np.moveaxis(v, row_axes, last), type_num,
-                         NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
-    return np.moveaxis(v, last, row_axes)
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(v, row_axes, last)), last, row_axes)
 
 
 cdef str repeated_shape(ndarray v, ndarray x, uint64_t axes):
@@ -764,9 +763,12 @@ def _by_channel(x, weight, bias, eps, axis, out):
     return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, False, True, NO_OFFSET, FASTLN_EACH, True)
 
 
-def _ada(x, weight, bias, eps, axis, out):
-    """t * (t * weight + bias), t being the normalized x, with one weight and one bias, of x's number of axes."""
-    return normalize(FASTLN_layer_norm, x, weight, bias, eps, axis, out, False, True, NO_OFFSET, FASTLN_ADA, True)
+def _ada(x, double weight, double bias, eps, axis, out):
+    """t * (t * weight + bias), t being the normalized x."""
+    cdef ndarray source = as_array(x, "x")
+    cdef object dtype = np.float64 if result_type(source, "x") == NPY_FLOAT64 else np.float32
+    both = np.array([weight, bias], dtype).reshape((2,) + (1,) * PyArray_NDIM(source))
+    return normalize(FASTLN_layer_norm, source, both[0], both[1], eps, axis, out, False, True, NO_OFFSET, FASTLN_ADA, True)
 
 
 def _given(x, mean, rstd, weight, bias, axis, out, by_channel):
@@ -786,6 +788,10 @@ def _axes(axis, int ndim):
     """The axes as a tuple of numbers from 0 on."""
     cdef uint64_t axes = as_axes(axis, ndim)
     return tuple([i for i in range(ndim) if axes >> i & 1])
+
+
+def _find(mapping, str prefix, tuple names):
+    return find(mapping, prefix, names)
 
 
 def _as_eps(eps):

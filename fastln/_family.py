@@ -1,13 +1,14 @@
 """Layer normalization's relatives: the axes and parameters of each, in terms of what the kernels do.
 
 Group and instance normalization are layer normalization of a view with the groups as an axis of their own; batch
-normalization applies statistics that are given. Weights per channel are repeated along a row by the kernels, not in memory.
+normalization applies statistics that are given. The kernels repeat a channel's weight along a row, not memory.
 """
 
 from __future__ import annotations
 
 import operator
-from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
+from collections.abc import Sequence
+from typing import SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike
 from fastln import _core
 
 Array: TypeAlias = np.ndarray  # "of Any", which NumPy's type says in other ways from version to version
-Axes: TypeAlias = "SupportsIndex | tuple[SupportsIndex, ...] | list[SupportsIndex]"
+Axes: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 
 
 def group_norm(
@@ -183,7 +184,10 @@ def batch_norm(
         rstd = 1 / np.sqrt(_statistics(var, "var", (channels,)) + eps)
     if out is not None:
         _core._check_out(out, array)
-    view, result = array[None], None if out is None else out[None]  # so that there is an axis besides that of the channels
+    view, result = (
+        array[None],
+        None if out is None else out[None],
+    )  # so that there is an axis besides that of the channels
     shape = [1] * view.ndim
     shape[channel + 1] = channels
     # The places of a channel are a row. With the channels last they are side by side instead, for all samples at once.
@@ -257,7 +261,7 @@ def update_running(
     count : int
         How many values they come from, for each channel.
     momentum : float
-        The weight of what is new, as PyTorch defines it. ONNX's momentum is the weight of what was there: one minus this.
+        The weight of what is new, as PyTorch defines it. ONNX's is the weight of what was there: one minus this.
     unbiased : bool
         Whether `var` is multiplied by count / (count - 1) first, as PyTorch does. ONNX does not.
 
@@ -313,7 +317,7 @@ def moments(x: ArrayLike, *, axis: Axes = -1) -> tuple[Array, Array]:
 
     Notes
     -----
-    As accurate as `layer_norm` itself, also far from zero. A NaN or an infinity makes both NaN, and so does an empty row.
+    As accurate as `layer_norm`, also far from zero. A NaN or an infinity makes both NaN, and so does an empty row.
 
     References
     ----------
@@ -354,7 +358,7 @@ def merge_moments(
 
     Notes
     -----
-    The deviations of the pieces' means are taken from the mean of all, not from zero, so means far from zero cost nothing.
+    Deviations are taken from the mean of all, not from zero, so means far from zero cost nothing.
 
     Examples
     --------
@@ -362,7 +366,9 @@ def merge_moments(
     >>> fastln.merge_moments([2, 1], [2.0, 5.0], [1.0, 0.0])
     (array(3.), array(3.), array(2.66666667))
     """
-    mean, var = (_core._as_array(a, name).astype(np.float64) for a, name in ((means, "means"), (variances, "variances")))
+    mean, var = (
+        _core._as_array(a, name).astype(np.float64) for a, name in ((means, "means"), (variances, "variances"))
+    )
     if var.shape != mean.shape:
         raise ValueError(f"variances: expected shape {mean.shape}, as means, got {var.shape}")
     (along,) = _as_axis(axis, "axis", mean.ndim)
@@ -405,8 +411,8 @@ def normalize(
     x, weight, bias, axis, out
         As in `layer_norm`.
     mean, rstd : array_like
-        Of x's shape without the normalized axes, as `layer_norm` returns them; of any dtype that x may have, taken as float64.
-        mean may be None: then nothing is subtracted, as in `rms_norm`.
+        Of x's shape without the normalized axes, as `layer_norm` returns them; of any dtype that x may have, taken as
+        float64. mean may be None: then nothing is subtracted, as in `rms_norm`.
 
     Returns
     -------
@@ -437,7 +443,13 @@ def normalize(
 
 
 def ada_norm(
-    x: ArrayLike, c: SupportsFloat = 1.0, k: SupportsFloat = 0.1, eps: float = 1e-5, *, axis: Axes = -1, out: Array | None = None
+    x: ArrayLike,
+    c: SupportsFloat = 1.0,
+    k: SupportsFloat = 0.1,
+    eps: float = 1e-5,
+    *,
+    axis: Axes = -1,
+    out: Array | None = None,
 ) -> Array:
     """AdaNorm: layer normalization that scales a value by what it is::
 
@@ -472,10 +484,8 @@ def ada_norm(
     >>> fastln.ada_norm([[1.0, 3.0]], c=2.0, k=0.25, eps=0.0)
     array([[-2.5,  1.5]])
     """
-    array = _core._as_array(x, "x")
     outer, slope = _as_finite(c, "c"), _as_finite(k, "k")
-    shape = (1,) * array.ndim
-    return _core._ada(array, np.full(shape, -outer * slope), np.full(shape, outer), eps, axis, out)
+    return _core._ada(x, -outer * slope, outer, eps, axis, out)
 
 
 # --- Axes and parameters
@@ -500,13 +510,15 @@ def _with_channels(x: ArrayLike, channel_axis: SupportsIndex) -> tuple[Array, in
     return array, channel
 
 
-def _as_groups(num_groups: SupportsIndex, channels: int) -> int:
+def _as_groups(num_groups: SupportsIndex, channels: int | None) -> int:
+    """channels: None if they are not known yet."""
     try:
         groups = operator.index(num_groups)
     except TypeError:
         raise TypeError(f"num_groups: expected an int, got {num_groups!r}") from None
-    if groups < 1 or channels % groups:
-        raise ValueError(f"num_groups: expected a divisor of the {channels} channels, got {groups}")
+    if groups < 1 or (channels is not None and channels % groups):
+        of = "" if channels is None else f" a divisor of the {channels} channels,"
+        raise ValueError(f"num_groups: expected{of} at least 1, got {groups}")
     return groups
 
 

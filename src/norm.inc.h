@@ -2,6 +2,8 @@
  * while they are in cache, and write y. `centred` tells the two apart, a constant wherever it matters. Here is what the
  * layouts share. */
 
+/* Bytes of x, or of y. */
+INLINE ptrdiff_t N(array_size)(const fastln_task *task) { return fastln_count_rows(task) * task->length * SIZE; }
 INLINE int N(affine)(const fastln_task *task) { return (task->weight ? WEIGHT : 0) | (task->bias ? BIAS : 0); }
 /* DO(affine), which is a constant there. */
 #define FOR_AFFINE(task)            \

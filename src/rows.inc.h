@@ -68,9 +68,10 @@ INLINE int N(has_parts)(const fastln_task *task) { return task->part || task->fo
 
 /* `count` values of a part of a row; scale: NULL but on the cold path. */
 INLINE void N(apply_part)(const fastln_task *task, const fastln_rows *part, ptrdiff_t count, const N(scales) *s,
-                          int row, int centred, const VEC *scale) {
-#define DO(affine) \
-    N(apply_row)(part->x, part->y, part->weight, part->bias, count, s, row, affine, centred, scale, 0, 0, FROM_MEMORY)
+                          int row, int centred, const VEC *scale, ptrdiff_t y_ahead) {
+#define DO(affine)                                                                                              \
+    N(apply_row)(part->x, part->y, part->weight, part->bias, count, s, row, affine, centred, scale, 0, y_ahead, \
+                 FROM_MEMORY)
     if (task->form == FASTLN_EACH)
         DO(N(affine)(task));
     else
@@ -82,6 +83,7 @@ INLINE void N(apply_part)(const fastln_task *task, const fastln_rows *part, ptrd
 static NOINLINE void N(apply_parts)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                                     const N(scales) *s, int centred, const VEC *scale) {
     ptrdiff_t part = task->part ? task->part : task->length, each = task->form == FASTLN_EACH;
+    ptrdiff_t y_ahead = N(array_size)(task) > NEAR ? Y_AHEAD : 0;
     for (int j = 0; j < (int)rows->count; j++) {
         fastln_rows some = fastln_rows_at(*rows, j, rows->stride);
         ptrdiff_t number = first / part, within = first % part, left = count;
@@ -91,9 +93,9 @@ static NOINLINE void N(apply_parts)(const fastln_task *task, const fastln_rows *
             at.bias = at.weight;
             fastln_rows here = fastln_rows_at(some, 1, at);
             if (centred && !scale)
-                N(apply_part)(task, &here, n, s, j, 1, NULL);
+                N(apply_part)(task, &here, n, s, j, 1, NULL, y_ahead);
             else
-                N(apply_part)(task, &here, n, s, j, centred, scale);
+                N(apply_part)(task, &here, n, s, j, centred, scale, 0);
             some.x += n * SIZE, some.y += n * SIZE, left -= n;
             number++, within = 0;
         }

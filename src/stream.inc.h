@@ -2,8 +2,6 @@
  * before it is written, if whole lines are written at once; and it takes more in from several pages than from one. So
  * four rows are written side by side, or four parts of a long one. */
 
-/* Bytes of x, or of y. */
-INLINE ptrdiff_t N(array_size)(const fastln_task *task) { return fastln_count_rows(task) * task->length * SIZE; }
 /* In place x has the cache lines already, scattered rows go through a window, and of a short row too many are shared with
  * its neighbours. */
 INLINE int N(is_streamed)(const fastln_task *task) {
