@@ -557,6 +557,8 @@ def _by_groups(
     shape = [*x.shape[:channel], groups, channels // max(groups, 1), *x.shape[channel + 1 :]]
     own = [1] * len(shape)
     own[channel : channel + 2] = shape[channel : channel + 2]
+    if 1 < channel == x.ndim - 1 and groups < channels and x.dtype.itemsize <= 4 and x.dtype.kind not in "biu":
+        return _by_columns(x, groups, weight, bias, eps, out)
     y = _core._by_channel(
         x.reshape(shape),
         _per_channel(weight, "weight", own, channels),
@@ -566,3 +568,25 @@ def _by_groups(
         None if out is None else out.reshape(shape),
     )
     return y.reshape(x.shape) if out is None else out
+
+
+def _by_columns(
+    x: Array, groups: int, weight: ArrayLike | None, bias: ArrayLike | None, eps: float, out: Array | None
+) -> Array:
+    """The same for channels last, if float64 is the wider type: there the values of a group lie in short pieces. So the
+    moments of every channel come first, and become those of the groups; then all is normalized by these."""
+    samples, channels = x.shape[0], x.shape[-1]
+    number = _core._as_eps(eps)
+    ones = [1] * (x.ndim - 1)
+    weight = _per_channel(weight, "weight", [*ones, channels], channels)
+    bias = _per_channel(bias, "bias", [*ones, channels], channels)
+    if x.size == 0:
+        return np.empty(x.shape, x.dtype) if out is None else out
+    places = tuple(range(1, x.ndim - 1))
+    mean, var = (a.reshape(samples, groups, -1) for a in _core._moments(x, places))
+    _, mean, var = merge_moments(1.0, mean, var, axis=2)
+    with np.errstate(divide="ignore"):
+        rstd = 1 / np.sqrt(var + number)
+    own = (samples, *ones[1:], channels)
+    mean, rstd = (np.repeat(a, channels // groups, axis=1).reshape(own) for a in (mean, rstd))
+    return _core._given(x, mean, rstd, weight, bias, places, out, True)

@@ -92,7 +92,7 @@ INLINE void N(load_spread)(const fastln_rows *tile, int first, int width, VEC *w
 }
 
 /* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is
- * fetched, `next` columns wide, and what of y is written soon. */
+ * fetched, `next` columns wide, or, if that is negative, what comes next of this one; and what of y is written soon. */
 INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next, const N(scales) *s,
                           int affine, int centred, const VEC *scale) {
     const char *x = tile->x;
@@ -103,7 +103,10 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
     for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
         if (affine & WEIGHT) w = V(set1)(((const REAL *)tile->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)tile->bias)[i]);
-        N(prefetch_tile_row)(x + width * SIZE, next);
+        if (next >= 0)
+            N(prefetch_tile_row)(x + width * SIZE, next);
+        else if (i + TILE_AHEAD < task->length)
+            N(prefetch_tile_row)(x + TILE_AHEAD * task->x_step, width);
         if (i + TILE_AHEAD < task->length) N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
         for (int v = 0; v <= full; v++) {
             int lanes = v < full ? LANES : tail, at = v * LANES;
@@ -171,18 +174,17 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ti
 
 INLINE int N(tile_width)(ptrdiff_t left) { return left < TILE * LANES ? (int)left : TILE * LANES; }
 
-/* Before the first tile: its rows reach over as many pages as they have values. */
-INLINE void N(prefetch_tile)(const fastln_task *task, const fastln_rows *rows) {
-    for (ptrdiff_t i = 0; i < task->length; i++)
-        N(prefetch_tile_row)(rows->x + i * task->x_step, N(tile_width)(rows->count));
+/* Its rows reach over as many pages as they have values. */
+INLINE void N(prefetch_tile)(const fastln_task *task, const fastln_rows *tile, int width) {
+    for (ptrdiff_t i = 0; i < task->length; i++) N(prefetch_tile_row)(tile->x + i * task->x_step, width);
 }
 
 INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
     N(scales) s[TILE];
-    N(prefetch_tile)(task, rows);
     for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
         int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width);
+        if (i == 0 || !task->y) N(prefetch_tile)(task, &tile, width); /* the others while the one before is written */
         if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, s)) {
             N(cold_tile)(task, &tile, width, s, centred);
             continue;
@@ -196,7 +198,7 @@ INLINE void N(do_given_columns)(const fastln_task *task, const fastln_rows *rows
     N(scales) s[TILE];
     for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
-        int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width), fine = 1;
+        int width = N(tile_width)(rows->count - i), fine = 1;
         double k[TILE][LANES];
         VEC scale[TILE] = {V(set1)(1)};
         for (int v = 0; v * LANES < width; v++) {
@@ -206,7 +208,7 @@ INLINE void N(do_given_columns)(const fastln_task *task, const fastln_rows *rows
             scale[v] = V(load)(powers);
         }
         if (fine)
-            N(write_tile)(task, &tile, width, next, s, 1);
+            N(write_tile)(task, &tile, width, -1, s, 1);
         else
             N(write_cold_tile)(task, &tile, width, s, 1, scale, k);
     }

@@ -315,20 +315,27 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_runs *runs, int cen
     }
 }
 
-/* Whether x + minus may overflow, or a factor be no number of the type, although the result is one: so far from 1 they are. */
+/* Beyond it x - mean may overflow, or 1/sigma, although the result does not. */
 #define FAR (REAL_MAX / 0x1p26)
 
-/* The scales of `count` rows whose statistics are given; k: what their values are to be multiplied by first, 1 but for
- * extremes. Returns whether it is 1 for all. */
+/* What values are multiplied by first where statistics are given, a power of two: 1, but for such extremes. NaN for NaN. A
+ * spread of zero is one of next to nothing. */
+static NOINLINE double N(given_power)(double mean, double rstd) {
+    int exponent, most;
+    if (mean != mean || rstd != rstd) return NAN;
+    if (!(rstd >= FAR && rstd <= DBL_MAX)) return 0.25;
+    frexp(rstd, &exponent);
+    frexp(FAR, &most);
+    return ldexp(1, exponent - most < MAX_POWER ? exponent - most : MAX_POWER);
+}
+
+/* The scales of `count` rows whose statistics are given, and their k. Returns whether it is 1 for all. */
 INLINE int N(given)(const fastln_rows *rows, ptrdiff_t first, int count, double *k, N(scales) *s) {
     int fine = 1;
     for (int j = 0; j < count; j++) {
         ptrdiff_t at = (first + j) * rows->stride.stat;
         double mean = rows->mean ? *(const double *)(rows->mean + at) : 0, rstd = *(const double *)(rows->rstd + at);
-        k[j] = fabs(mean) + rstd < FAR        ? 1
-               : mean != mean || rstd != rstd ? NAN
-               : rstd < FAR                   ? 0.25
-                                              : ldexp(1, MAX_POWER);
+        k[j] = fabs(mean) + fabs(rstd) < FAR ? 1 : N(given_power)(mean, rstd);
         double factor = rstd / k[j] <= REAL_MAX ? rstd / k[j] : REAL_MAX, scaled = mean * k[j];
         REAL near = (REAL)scaled;
         s->minus[j] = -near, s->rstd[j] = (REAL)factor, s->shift[j] = (REAL)((near - scaled) * factor);
