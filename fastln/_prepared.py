@@ -145,8 +145,8 @@ class BatchNorm:
         mapping: Mapping[str, Any], prefix: str = "", eps: float = 1e-5, *, axis: SupportsIndex = 1
     ) -> BatchNorm:
         """With what a mapping, such as a state dict, has under ``prefix``: ``running_mean``, ``moving_mean`` or
-        ``mean``; the same for ``var`` or ``variance``; and ``weight`` or ``gamma``, ``bias`` or ``beta`` if there are such.
-        A dot after the prefix may be left out.
+        ``mean``; the same for ``var`` or ``variance``; and ``weight`` or ``gamma``, ``bias`` or ``beta`` if there are
+        such. A dot after the prefix may be left out.
 
         Raises
         ------
