@@ -293,6 +293,40 @@ cdef str repeated_shape(ndarray v, ndarray x, uint64_t axes):
     return f" or ({', '.join(sizes)})"
 
 
+cdef ndarray as_weight(object weight, ndarray x, uint64_t axes, int type_num, double offset, bint by_channel):
+    """None, or the weight with the offset added, before it is rounded."""
+    if weight is None:
+        return None
+    if offset == 0:
+        return as_vector(weight, "weight", x, axes, type_num, by_channel)
+    wide = np.add(as_vector(weight, "weight", x, axes, NPY_FLOAT64, by_channel), offset)
+    return as_vector(wide, "weight", x, axes, type_num, by_channel)
+
+
+cdef ndarray as_bias(object bias, ndarray x, uint64_t axes, int type_num, bint by_channel):
+    return None if bias is None else as_vector(bias, "bias", x, axes, type_num, by_channel)
+
+
+cdef struct parameter_steps:
+    npy_intp[FASTLN_MAX_AXES] weight, bias, stat
+
+
+cdef void set_parameters(fastln_arrays *arrays, parameter_steps *steps, ndarray x, uint64_t axes, ndarray weight,
+                         ndarray bias, ndarray stat) noexcept:
+    """What the layout has to know of them; `steps` is their memory."""
+    arrays.normalized = axes
+    arrays.weight_strides = arrays.bias_strides = arrays.stat_strides = NULL
+    if weight is not None:
+        steps_of(weight, x, axes, steps.weight)
+        arrays.weight_strides = steps.weight
+    if bias is not None:
+        steps_of(bias, x, axes, steps.bias)
+        arrays.bias_strides = steps.bias
+    if stat is not None:
+        steps_of(stat, x, axes, steps.stat)
+        arrays.stat_strides = steps.stat
+
+
 cdef void steps_of(ndarray a, ndarray x, uint64_t axes, npy_intp *strides) noexcept:
     """The strides of a weight, a bias or given statistics along x's axes."""
     cdef int axis
@@ -493,8 +527,8 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     cdef fastln_task task  # large, so only what is used gets a value
     cdef fastln_arrays arrays
     cdef int[FASTLN_MAX_AXES] order
-    cdef npy_intp[FASTLN_MAX_AXES] weight_strides, bias_strides, stat_strides
-    cdef ndarray y, w = None, b = None, given = None
+    cdef parameter_steps steps
+    cdef ndarray y, w, b, given = None
     cdef npy_intp length = 1, rows = 1, size
     cdef int i
     cdef bint copy = False, usual
@@ -511,12 +545,8 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     task.subtract_mean = as_bool(subtract_mean, "subtract_mean")
     task.dtype = kernel_dtype(type_num)
     task.wide = False
-    if weight is not None:
-        w = as_vector(weight, "weight", source, axes, compute_type if offset == 0 else NPY_FLOAT64, by_channel)
-        if offset != 0:
-            w = as_vector(np.add(w, offset), "weight", source, axes, compute_type, by_channel)
-    if bias is not None:
-        b = as_vector(bias, "bias", source, axes, compute_type, by_channel)
+    w = as_weight(weight, source, axes, compute_type, offset, by_channel)
+    b = as_bias(bias, source, axes, compute_type, by_channel)
     if out is not None:
         check_out(out, source, type_num)
         given = <ndarray>out
@@ -549,22 +579,12 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     else:
         task.form = form
         task.part = 0
-        arrays.normalized = axes
-        arrays.weight_strides = arrays.bias_strides = arrays.stat_strides = NULL
         if by_channel:
             w = None if w is None else as_parts(w, source, axes, &task)
             b = None if b is None else as_parts(b, source, axes, &task)
         if form == FASTLN_ADA:
             task.form = form
-        if w is not None:
-            steps_of(w, source, axes, weight_strides)
-            arrays.weight_strides = weight_strides
-        if b is not None:
-            steps_of(b, source, axes, bias_strides)
-            arrays.bias_strides = bias_strides
-        if rstd is not None:
-            steps_of(rstd, source, axes, stat_strides)
-            arrays.stat_strides = stat_strides
+        set_parameters(&arrays, &steps, source, axes, w, b, rstd)
         y = arrange(&task, &arrays, source, given, type_num, order, &copy)
     if with_stats:
         rstd = empty(ndim, shape, order, axes, compute_type)
@@ -717,6 +737,7 @@ cdef object moments_of(ndarray x, uint64_t axes):
     cdef fastln_arrays arrays
     cdef int[FASTLN_MAX_AXES] order
     cdef int i, type_num = result_type(x, "x"), ndim = PyArray_NDIM(x)
+    cdef parameter_steps steps
     cdef ndarray mean, var
     if PyArray_TYPE(x) != type_num or not PyArray_ISNOTSWAPPED(x):
         x = PyArray_FROM_OTF(x, type_num, NPY_ARRAY_ALIGNED)
@@ -735,18 +756,9 @@ cdef object moments_of(ndarray x, uint64_t axes):
     arrays.ndim = ndim
     arrays.shape = PyArray_DIMS(x)
     arrays.x_strides = arrays.y_strides = PyArray_STRIDES(x)
-    arrays.weight_strides = arrays.bias_strides = NULL
-    arrays.normalized = axes
     arrays.item_size = PyArray_ITEMSIZE(x)
     arrays.aligned = PyArray_ISALIGNED(x)
-    cdef npy_intp[FASTLN_MAX_AXES] stat_strides
-    cdef int n = 0
-    for i in range(ndim):
-        stat_strides[i] = 0
-        if not axes >> i & 1:
-            stat_strides[i] = PyArray_STRIDES(mean)[n]
-            n += 1
-    arrays.stat_strides = stat_strides
+    set_parameters(&arrays, &steps, x, axes, None, None, np.expand_dims(mean, [i for i in range(ndim) if axes >> i & 1]))
     fastln_describe(&task, &arrays, order)
     compute(&task, FASTLN_layer_norm, 0, x, None, None, None, mean, var)
     return mean, var
@@ -806,7 +818,7 @@ def _check_out(out, ndarray x):
     check_out(out, x, result_type(x, "x"))
 
 
-cdef bint are_rows(ndarray a, int type_num, npy_intp size) noexcept:
+cdef bint are_rows(ndarray a, int type_num) noexcept:
     return PyArray_TYPE(a) == type_num and is_plain(a) and PyArray_IS_C_CONTIGUOUS(a)
 
 
@@ -820,8 +832,8 @@ cdef object add_normalize(fastln_operation operation, object x, object residual,
     cdef fastln_task task
     cdef fastln_arrays arrays
     cdef int[FASTLN_MAX_AXES] order
-    cdef npy_intp[FASTLN_MAX_AXES] weight_strides, bias_strides
-    cdef ndarray y, s, w = None, b = None
+    cdef parameter_steps steps
+    cdef ndarray y, s, w, b
     cdef int i
 
     cdef ndarray source = as_array(x, "x"), other = as_array(residual, "residual")
@@ -834,12 +846,8 @@ cdef object add_normalize(fastln_operation operation, object x, object residual,
     result_type(other, "residual")
     if not has_shape_of(other, source, <uint64_t>-1):
         raise ValueError(f"residual: expected shape {shape_of(source, <uint64_t>-1)}, got {shape_of(other, <uint64_t>-1)}")
-    if weight is not None:
-        w = as_vector(weight, "weight", source, axes, compute_type if offset == 0 else NPY_FLOAT64)
-        if offset != 0:
-            w = as_vector(np.add(w, offset), "weight", source, axes, compute_type)
-    if bias is not None:
-        b = as_vector(bias, "bias", source, axes, compute_type)
+    w = as_weight(weight, source, axes, compute_type, offset, False)
+    b = as_bias(bias, source, axes, compute_type, False)
     if out is not None:
         check_out(out, source, type_num)
     if sum_out is not None:
@@ -860,8 +868,8 @@ cdef object add_normalize(fastln_operation operation, object x, object residual,
             w = as_vector(w.copy(), "weight", source, axes, compute_type)
         if b is not None and share(b, PyArray_NBYTES(b), written, size):
             b = as_vector(b.copy(), "bias", source, axes, compute_type)
-    if not (are_rows(source, type_num, size) and are_rows(other, type_num, size) and are_rows(y, type_num, size)
-            and are_rows(s, type_num, size) and apart(source, y, size) and apart(source, s, size)
+    if not (are_rows(source, type_num) and are_rows(other, type_num) and are_rows(y, type_num)
+            and are_rows(s, type_num) and apart(source, y, size) and apart(source, s, size)
             and apart(other, y, size) and apart(other, s, size)):
         return add_apart(operation, source, other, w, b, number, y, s, compute_type)
 
@@ -873,16 +881,9 @@ cdef object add_normalize(fastln_operation operation, object x, object residual,
     arrays.ndim = ndim
     arrays.shape = PyArray_DIMS(y)
     arrays.x_strides = arrays.y_strides = PyArray_STRIDES(y)
-    arrays.weight_strides = arrays.bias_strides = arrays.stat_strides = NULL
-    arrays.normalized = axes
     arrays.item_size = size_of(type_num)
     arrays.aligned = True
-    if w is not None:
-        steps_of(w, source, axes, weight_strides)
-        arrays.weight_strides = weight_strides
-    if b is not None:
-        steps_of(b, source, axes, bias_strides)
-        arrays.bias_strides = bias_strides
+    set_parameters(&arrays, &steps, source, axes, w, b, None)
     fastln_describe(&task, &arrays, order)
     set_arrays(&task, operation, number, s, y, w, b, None, None)
     run_task(&task, PyArray_DATA(source), PyArray_DATA(other))

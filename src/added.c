@@ -5,7 +5,7 @@
 #include "fastln.h"
 #include "walk.h"
 
-enum { AT_ONCE = 1 << 15 }; /* bytes of the sum, which stay in L1 or near it until they are normalized */
+enum { AT_ONCE = 1 << 14 }; /* bytes of the sum, which stay in L1 or near it until they are normalized */
 
 typedef struct job {
     const fastln_task *task; /* from the sum to y */

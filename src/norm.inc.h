@@ -119,6 +119,7 @@ static const fastln_kernel N(kernels)[FASTLN_OPERATIONS] = {
                           .combine = N(combine_given),
                           .apply = N(layer_norm_apply)},
 };
+_Static_assert(FASTLN_OPERATIONS == 3, "each has its entries");
 #undef KERNEL
 #undef FOR_AFFINE
 #undef FOR_SPREAD

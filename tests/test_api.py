@@ -54,7 +54,8 @@ def assert_close(y, expected):
 
 def test_signatures():
     assert str(inspect.signature(fastln.layer_norm)) == (
-        "(x, weight=None, bias=None, eps=1e-05, *, axis=-1, out=None, return_stats=False, subtract_mean=True)"
+        "(x, weight=None, bias=None, eps=1e-05, *, axis=-1, out=None, return_stats=False, subtract_mean=True, "
+        "weight_offset=0.0)"
     )
     assert str(inspect.signature(fastln.rms_norm)) == (
         "(x, weight=None, eps=1e-06, *, axis=-1, out=None, return_stats=False, weight_offset=0.0)"
