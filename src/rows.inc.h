@@ -280,17 +280,25 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_rows *rows, int cen
 /* Whether x + minus may overflow, or a factor be no number of the type, although the result is one: so far from 1 they are. */
 #define FAR (REAL_MAX / 0x1p26)
 
-/* The scales of `count` rows whose statistics are given; k: what their values are to be multiplied by first, 1 but for
- * extremes. Returns whether it is 1 for all. */
+/* What the values of a row with these statistics are to be multiplied by first: 1 but for extremes, NaN for a NaN. A mean
+ * may be further away than the type has numbers. */
+INLINE double N(given_power)(double mean, double rstd) {
+    int exponent;
+    if (fabs(mean) + rstd < FAR) return 1;
+    if (mean != mean || rstd != rstd) return NAN;
+    double k = rstd < FAR ? 0.25 : ldexp(1, MAX_POWER);
+    if (fabs(mean) * k <= REAL_MAX / 4 || fabs(mean) > DBL_MAX) return k;
+    frexp(mean, &exponent);
+    return ldexp(1, MAX_POWER - exponent);
+}
+
+/* The scales of `count` rows whose statistics are given; k: see above. Returns whether it is 1 for all. */
 INLINE int N(given)(const fastln_rows *rows, ptrdiff_t first, int count, double *k, N(scales) *s) {
     int fine = 1;
     for (int j = 0; j < count; j++) {
         ptrdiff_t at = (first + j) * rows->stride.stat;
         double mean = rows->mean ? *(const double *)(rows->mean + at) : 0, rstd = *(const double *)(rows->rstd + at);
-        k[j] = fabs(mean) + rstd < FAR        ? 1
-               : mean != mean || rstd != rstd ? NAN
-               : rstd < FAR                   ? 0.25
-                                              : ldexp(1, MAX_POWER);
+        k[j] = N(given_power)(mean, rstd);
         double factor = rstd / k[j] <= REAL_MAX ? rstd / k[j] : REAL_MAX, scaled = mean * k[j];
         REAL near = (REAL)scaled;
         s->minus[j] = -near, s->rstd[j] = (REAL)factor, s->shift[j] = (REAL)((near - scaled) * factor);
