@@ -767,6 +767,7 @@ cdef object moments_of(ndarray x, uint64_t axes):
 def _moments(x, axis):
     """Mean and variance over the axes, in float64."""
     cdef ndarray source = as_array(x, "x")
+    result_type(source, "x")
     return moments_of(source, as_axes(axis, PyArray_NDIM(source)))
 
 

@@ -278,12 +278,18 @@ def update_running(
     >>> mean, var
     (array([5.]), array([4.5]))
     """
-    number = operator.index(count)
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise TypeError(f"count: expected an int, got {count!r}") from None
     if number < (2 if unbiased else 1):
         raise ValueError(f"count: expected at least {2 if unbiased else 1}, got {number}")
     for a, name in ((running_mean, "running_mean"), (running_var, "running_var")):
         if not isinstance(a, np.ndarray) or a.ndim != 1 or not a.flags.writeable:
             raise TypeError(f"{name}: expected a writeable array of one dimension, got {a!r}")
+        if _core._as_array(a, name).dtype.kind in "biu":
+            raise TypeError(f"{name}: expected a float dtype, got {a.dtype}")
+    momentum = _as_finite(momentum, "momentum")
     shape = running_mean.shape
     if running_var.shape != shape:
         raise ValueError(f"running_var: expected shape {shape}, got {running_var.shape}")
@@ -385,7 +391,10 @@ def merge_moments(
     with np.errstate(invalid="ignore", divide="ignore"):
         count = n.sum(axis=along, keepdims=True)
         # About a mean that is there, so that the sum has the size of the differences.
-        first = np.take_along_axis(mean, np.expand_dims(used.argmax(axis=along), along), along)
+        if mean.shape[along]:
+            first = np.take_along_axis(mean, np.expand_dims(used.argmax(axis=along), along), along)
+        else:
+            first = np.full(count.shape, np.nan)
         middle = first + np.where(used, n * (mean - first), 0).sum(axis=along, keepdims=True) / count
         squares = np.where(used, n * (var + np.square(mean - middle)), 0).sum(axis=along, keepdims=True)
         spread = squares / count
@@ -426,7 +435,8 @@ def normalize(
 
     Notes
     -----
-    A NaN or an infinity in x stays where it is; in the statistics it makes the whole row NaN.
+    A NaN or an infinity in x stays where it is. A NaN in the statistics makes the whole row NaN, and so does an infinite mean;
+    an infinite rstd, as rows without spread have, gives `bias` where x is the mean, and infinities elsewhere.
 
     Examples
     --------

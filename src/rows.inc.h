@@ -319,14 +319,19 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_runs *runs, int cen
 #define FAR (REAL_MAX / 0x1p26)
 
 /* What values are multiplied by first where statistics are given, a power of two: 1, but for such extremes. NaN for NaN. A
- * spread of zero is one of next to nothing. */
+ * mean may be further away than the type has numbers, and a spread of zero is one of next to nothing. */
 static NOINLINE double N(given_power)(double mean, double rstd) {
     int exponent, most;
+    double k = 0.25;
     if (mean != mean || rstd != rstd) return NAN;
-    if (!(rstd >= FAR && rstd <= DBL_MAX)) return 0.25;
-    frexp(rstd, &exponent);
-    frexp(FAR, &most);
-    return ldexp(1, exponent - most < MAX_POWER ? exponent - most : MAX_POWER);
+    if (rstd >= FAR && rstd <= DBL_MAX) {
+        frexp(rstd, &exponent);
+        frexp(FAR, &most);
+        k = ldexp(1, exponent - most < MAX_POWER ? exponent - most : MAX_POWER);
+    }
+    if (fabs(mean) * k <= REAL_MAX / 4 || fabs(mean) > DBL_MAX) return k;
+    frexp(mean, &exponent);
+    return ldexp(1, MAX_POWER - exponent);
 }
 
 /* The scales of `count` rows whose statistics are given, and their k. Returns whether it is 1 for all. */

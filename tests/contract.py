@@ -21,10 +21,22 @@ def allowance(t, exact, fmt, weight, bias):
     return of_t + fmt.unit / 2 * (np.abs(exact) + of_t) + fmt.compute_smallest / 2
 
 
+def ada_allowance(t, exact, fmt, c, minus_ck):
+    """The same for y = t * fma(t, -ck, c): the error of t, of either sign, goes in twice; then there are two roundings."""
+    of_t = 4 * fmt.unit * np.maximum(1, np.abs(t))
+    inner = np.abs(c + minus_ck * t) + np.abs(minus_ck) * of_t
+    of_y = np.abs(c + 2 * minus_ck * t) * of_t + np.abs(minus_ck) * of_t**2
+    return of_y + fmt.unit / 2 * (inner * (np.abs(t) + of_t) + np.abs(exact) + of_y) + fmt.compute_smallest
+
+
 def in_units(y, t, fmt, weight=None, bias=None):
     """The error of every value as a fraction of what is allowed. y: results; t: the oracle's t."""
     exact = oracle.affine(t, weight, bias)
-    allowed = allowance(oracle.high(t), oracle.high(exact), fmt, weight, bias)
+    return units_of(y, exact, allowance(oracle.high(t), oracle.high(exact), fmt, weight, bias), fmt)
+
+
+def units_of(y, exact, allowed, fmt):
+    """The distance from the exact results as a fraction of what is allowed."""
     if fmt.is_half:
         return half_in_units(y, exact, allowed, fmt)
     wide = y.astype(np.float64)
@@ -89,3 +101,24 @@ def assert_stats_hold(mean, rstd, exact, fmt, rows=None, context=""):
         allowed = 2 * fmt.unit * np.maximum(np.abs(exact_mean), np.ravel(exact.sigma)) + fmt.compute_smallest
         bad = rows & ~(error <= allowed)
         assert not bad.any(), f"{context}: mean {mean[bad][0]!r} for {exact_mean[bad][0]!r} in row {np.argmax(bad)}"
+
+
+def assert_moments_hold(mean, var, m, fmt, rows=None, context=""):
+    """Mean and variance, float64 of any format, within 4 units: the variance of itself, the mean of itself or of a standard
+    deviation, the larger of the two. m: the oracle's moments."""
+    assert mean.dtype == var.dtype == np.float64
+    rows = np.ones(var.shape, bool) if rows is None else np.asarray(rows)
+    exact_mean = oracle.ldexp(m.mean, m.x_exponent)
+    exact_var = oracle.ldexp(m.variance, 2 * m.deviation_exponent)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sigma = np.ldexp(np.sqrt(oracle.high(m.variance)), m.deviation_exponent)
+        largest = np.maximum(np.abs(oracle.high(exact_mean)), sigma)
+        for name, got, exact, size in (
+            ("mean", mean, exact_mean, largest),
+            ("var", var, exact_var, oracle.high(exact_var)),
+        ):
+            nearest, size = np.ravel(oracle.high(exact)), np.ravel(size)
+            error = np.abs((got - nearest) - np.ravel(oracle.low(exact)))
+            fine = (error <= 4 * fmt.unit * size + 2.0**-1074) | ((got == nearest) & np.isinf(nearest))
+            bad = rows & ~fine
+            assert not bad.any(), f"{context}: {name} {got[bad][0]!r} for {nearest[bad][0]!r} in row {np.argmax(bad)}"

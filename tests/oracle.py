@@ -196,6 +196,30 @@ def normalize(m, eps, subtract_mean=True):
     return Exact(t, ldexp(m.mean, m.x_exponent), rstd, sigma)
 
 
+def given(x, mean, rstd):
+    """t = (x - mean) * rstd of rows (R, N), mean and rstd (R, 1) being doubles or, for float64, Pairs as well."""
+    wide = x.dtype == np.float64
+    x = x.astype(np.float64)
+    mean, rstd = (a if isinstance(a, Pair) or not wide else Pair(np.asarray(a, np.float64)) for a in (mean, rstd))
+    k = np.maximum(exponent(x), exponent(mean))
+    x = np.ldexp(x, -k)
+    deviation = (Pair(x) if wide else x) - ldexp(mean, -k)
+    down, of_rstd = exponent(deviation), exponent(rstd)
+    return ldexp(ldexp(deviation, -down) * ldexp(rstd, -of_rstd), k + down + of_rstd)
+
+
+def rstd_of(variance, eps, wide):
+    """1 / sqrt(variance + eps) of doubles; wide: as a Pair."""
+    if not wide:
+        return 1 / np.sqrt(variance + eps)
+    return Pair(np.ones_like(variance)) / sqrt(two_sum(variance, np.full_like(variance, eps)))
+
+
+def ada(t, c, minus_ck):
+    """AdaNorm: t * (c - c * k * t)."""
+    return t * affine(t, np.float64(minus_ck) * np.ones(t.shape), np.float64(c) * np.ones(t.shape))
+
+
 def affine(t, weight=None, bias=None):
     """t * weight + bias, of vectors that float64 holds exactly."""
     with np.errstate(invalid="ignore"):  # what is infinite times 0

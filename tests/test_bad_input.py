@@ -172,7 +172,8 @@ def test_out_of_another_half_type(x):
     [
         {"weight": np.ones(4)},
         {"weight": ["a", "b", "c"]},
-        {"bias": np.ones((1, 3))},
+        {"bias": np.ones((1, 4))},
+        {"bias": np.ones((3, 3))},
         {"bias": np.ones(3, complex)},
         {"eps": -1},
         {"eps": "small"},

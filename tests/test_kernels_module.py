@@ -47,7 +47,8 @@ def test_there_is_one_per_operation_and_dtype():
 
 def test_the_tests_follow_the_same_lists():
     """An operation, dtype or instruction set that is compiled can't escape its tests."""
-    assert listed("OPERATION") == vectors.OPERATIONS == list(_cases.OPERATIONS)
+    assert listed("OPERATION") == vectors.OPERATIONS
+    assert set(_cases.OPERATIONS) <= set(vectors.OPERATIONS)  # `normalize` is not measured on its own
     assert set(_cases.DTYPES) == {fmt.name for fmt in vectors.FORMATS}
     assert listed("DTYPE") == [fmt.name.replace("float", "f") for fmt in vectors.FORMATS] == list(DTYPES)
     assert listed("ISA") == [name for name, *_ in fastln._core._isas()]
@@ -64,6 +65,54 @@ def test_same_bits_as_the_public_functions(dtype, with_weight, with_bias):
     np.testing.assert_array_equal(bits(out), bits(fastln.layer_norm(x, weight, bias)))
     assert call("rms_norm", dtype, x, weight, None, 1e-6, out) == 0
     np.testing.assert_array_equal(bits(out), bits(fastln.rms_norm(x, weight)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_normalize(dtype):
+    """The bits of the public function, for each combination of what may be None."""
+    x, weight, bias = data(DTYPES[dtype])
+    mean, rstd = np.random.default_rng(2).uniform(-1, 1, (2, len(x)))
+    function = getattr(kernels, f"normalize_{dtype}")
+    for given in (mean, None):
+        for w in (weight, None):
+            for b in (bias, None):
+                out = np.zeros_like(x)
+                assert function(bits(x), given, rstd, w, b, bits(out)) == 0
+                expected = fastln.normalize(x, given, rstd, w, b)
+                np.testing.assert_array_equal(bits(out), bits(expected))
+    function(bits(x), None, rstd, None, None, bits(x))
+    np.testing.assert_array_equal(bits(x), bits(expected))
+    assert function(bits(x[:0]), mean[:0], rstd[:0], weight, bias, bits(x[:0])) == 0
+    assert function(bits(x[:, :0].copy()), mean, rstd, weight[:0], bias[:0], bits(x[:, :0].copy())) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_normalize_refuses(dtype):
+    x, weight, bias = data(DTYPES[dtype])
+    out, (mean, rstd) = np.full_like(x, 7), np.ones((2, len(x)))
+    good = {"x": x, "mean": mean, "rstd": rstd, "weight": weight, "bias": bias, "out": out}
+    cases = [
+        ("x and out: expected arrays", {"x": None}),
+        ("x and out: expected arrays", {"out": None}),
+        ("rstd: expected an array, got None", {"rstd": None}),
+        (r"mean: expected shape \(5,\), got \(4,\)", {"mean": mean[1:]}),
+        (r"rstd: expected shape \(5,\), got \(4,\)", {"rstd": rstd[1:]}),
+        ("mean and rstd: expected aligned arrays", {"mean": misaligned(mean)}),
+        ("mean and rstd: expected aligned arrays", {"rstd": misaligned(rstd)}),
+        ("out: expected shape", {"out": out[1:]}),
+        ("weight: expected shape", {"weight": weight[1:]}),
+        ("bias: expected shape", {"bias": bias[1:]}),
+        ("x and out: expected aligned", {"x": misaligned(x)}),
+        ("weight and bias: expected aligned", {"bias": misaligned(bias)}),
+    ]
+    function = getattr(kernels, f"normalize_{dtype}")
+    for message, bad in cases:
+        arguments = {k: bits(a) if k in ("x", "out") and a is not None else a for k, a in (good | bad).items()}
+        with pytest.raises(ValueError, match=message):
+            function(**arguments)
+    with pytest.raises(ValueError, match="dtype mismatch"):
+        function(bits(x), mean.astype(np.float32), rstd, weight, bias, bits(out))
+    assert (out == 7).all()
 
 
 def test_in_place():

@@ -62,7 +62,7 @@ FORMATS = [
 BY_NAME = {fmt.name: fmt for fmt in FORMATS}
 
 # In the order of FASTLN_FOR_EACH_OPERATION.
-OPERATIONS = ["layer_norm", "rms_norm"]
+OPERATIONS = ["layer_norm", "rms_norm", "normalize"]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
