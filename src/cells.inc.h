@@ -1,0 +1,127 @@
+/* cells.inc.h: a step of each recurrent cell for one dtype, over the rows of layer_norm and the activations.
+ *
+ * Ba, Kiros & Hinton 2016, "Layer Normalization", section 3.1 and the supplement. Where a norm is followed by the addition
+ * of the input's term, that term is the bias of the norm. */
+
+/* The layer norm of one row; y may be x. */
+static void N(norm)(fastln_task *task, ptrdiff_t length, const REAL *weight, const REAL *bias, const REAL *x, REAL *y) {
+    fastln_rows row = {.x = (const char *)x, .y = (char *)y, .count = 1};
+    task->length = length;
+    task->weight = weight;
+    task->bias = bias;
+    N(layer_norm_rows)(task, &row);
+}
+
+/* For each vector of a row: i is where it begins, and it has n values. */
+#define FOR_EACH_VECTOR(i, n, length)                                    \
+    for (ptrdiff_t i = 0, n = fastln_least(LANES, length); i < (length); \
+         i += LANES, n = fastln_least(LANES, (length) - i))
+#define LOAD(p) N(fetch)((const char *)(p), (int)n, NULL)
+
+INLINE void N(put)(REAL *p, VEC v, ptrdiff_t n) {
+    if (n == LANES)
+        V(store)(p, v);
+    else
+        V(store_n)(p, v, (int)n);
+}
+
+/* h = f(LN(sums + input)) */
+INLINE void N(rnn)(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *y,
+                   int rectify) {
+    ptrdiff_t hidden = step->hidden;
+    FOR_EACH_VECTOR(i, n, hidden) N(put)(sums + i, V(add)(LOAD(sums + i), LOAD(input + i)), n);
+    N(norm)(task, hidden, step->weight, step->bias, sums, sums);
+    FOR_EACH_VECTOR(i, n, hidden) {
+        VEC a = LOAD(sums + i), v = rectify ? N(relu)(a) : N(tanh)(a);
+        N(put)(h + i, v, n);
+        N(put)(y + i, v, n);
+    }
+}
+
+static void N(rnn_tanh_row)(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *c,
+                            REAL *y) {
+    (void)c;
+    N(rnn)(step, task, sums, input, h, y, 0);
+}
+
+static void N(rnn_relu_row)(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *c,
+                            REAL *y) {
+    (void)c;
+    N(rnn)(step, task, sums, input, h, y, 1);
+}
+
+/* (f, i, o, g) = LN(sums) + input; c = sigmoid(f) c + sigmoid(i) tanh(g); h = sigmoid(o) tanh(LN(c)) */
+static void N(lstm_row)(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *c,
+                        REAL *y) {
+    ptrdiff_t hidden = step->hidden;
+    REAL *f = sums, *in = f + hidden, *o = in + hidden, *g = o + hidden, *normed = sums;
+    N(norm)(task, 4 * hidden, step->weight, input, sums, sums);
+    FOR_EACH_VECTOR(i, n, hidden) {
+        VEC new = V(mul)(N(sigmoid)(LOAD(in + i)), N(tanh)(LOAD(g + i)));
+        N(put)(c + i, V(fma)(N(sigmoid)(LOAD(f + i)), LOAD(c + i), new), n);
+    }
+    N(norm)(task, hidden, step->inner_weight, step->inner_bias, c, normed);
+    FOR_EACH_VECTOR(i, n, hidden) {
+        VEC v = V(mul)(N(sigmoid)(LOAD(o + i)), N(tanh)(LOAD(normed + i)));
+        N(put)(h + i, v, n);
+        N(put)(y + i, v, n);
+    }
+}
+
+/* (z, r) = LN(sums) + input; n = tanh(input + sigmoid(r) LN(sums)); h = (1 - sigmoid(z)) h + sigmoid(z) n */
+static void N(gru_row)(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *c,
+                       REAL *y) {
+    ptrdiff_t hidden = step->hidden;
+    REAL *z = sums, *r = z + hidden, *candidate = r + hidden;
+    (void)c;
+    N(norm)(task, 2 * hidden, step->weight, input, sums, sums);
+    N(norm)(task, hidden, step->inner_weight, step->inner_bias, candidate, candidate);
+    FOR_EACH_VECTOR(i, n, hidden) {
+        VEC before = LOAD(h + i), term = LOAD(input + 2 * hidden + i);
+        VEC new = N(tanh)(V(fma)(N(sigmoid)(LOAD(r + i)), LOAD(candidate + i), term));
+        VEC v = V(fma)(N(sigmoid)(LOAD(z + i)), V(sub)(new, before), before);
+        N(put)(h + i, v, n);
+        N(put)(y + i, v, n);
+    }
+}
+
+#undef LOAD
+#undef FOR_EACH_VECTOR
+
+typedef void (*N(cell_row))(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *c,
+                            REAL *y);
+
+INLINE void N(do_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count, ptrdiff_t gates, N(cell_row) row) {
+    ptrdiff_t hidden = step->hidden;
+    fastln_task task; /* large, so only what is used gets a value */
+    task.operation = FASTLN_layer_norm;
+    task.dtype = step->dtype;
+    task.layout = FASTLN_ROWS;
+    task.subtract_mean = 1;
+    task.eps = step->eps;
+    task.ndim = 1;
+    task.shape[0] = 1;
+    for (ptrdiff_t b = first; b < first + count; b++) {
+        REAL *y = (REAL *)((char *)step->y + b * step->y_stride), *c = step->c;
+        if (step->lengths && step->lengths[b] <= step->time)
+            memset(y, 0, (size_t)hidden * sizeof *y);
+        else
+            row(step, &task, (REAL *)step->sums + b * gates * hidden, (const REAL *)step->input + b * gates * hidden,
+                (REAL *)step->h + b * hidden, c ? c + b * hidden : NULL, y);
+    }
+}
+
+#define GATES_rnn_tanh 1
+#define GATES_rnn_relu 1
+#define GATES_lstm 4
+#define GATES_gru 3
+#define CELL(name)                                                                          \
+    static void N(name##_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count) { \
+        N(do_step)(step, first, count, GATES_##name, N(name##_row));                        \
+    }
+FASTLN_FOR_EACH_CELL(CELL)
+#undef CELL
+
+#define CELL(name) N(name##_step),
+static const fastln_rows_of_step N(cells)[] = {FASTLN_FOR_EACH_CELL(CELL)};
+#undef CELL
