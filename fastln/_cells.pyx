@@ -22,7 +22,7 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_MatrixProduct2(object a, object b, ndarray out)
 
 cdef enum:
-    PART = 1 << 20  # bytes of the input's term that are computed at once
+    PART = 1 << 22  # bytes of the input's term that are computed at once
 
 cdef dict KINDS = {"rnn_tanh": FASTLN_rnn_tanh, "rnn_relu": FASTLN_rnn_relu, "lstm": FASTLN_lstm, "gru": FASTLN_gru}
 cdef object F32 = np.dtype(np.float32)
