@@ -78,7 +78,7 @@ def test_same_bits(fmt, isa_of_driver, driver):
 
 
 def step_case(name, number, dtype, hidden):
-    """What the driver reads for a step of 3 rows, and what fastln gives: the products are of whole numbers, hence exact."""
+    """What the driver reads for a step of 3 rows, and what fastln gives. Products of whole numbers are exact."""
     rng = np.random.default_rng(hidden)
     cls = {"lstm": LayerNormLSTM, "gru": LayerNormGRU}.get(name, LayerNormRNN)
     options = {"nonlinearity": "relu"} if name == "rnn_relu" else {}
