@@ -3,7 +3,8 @@
 """The loop over the steps of a recurrent network: for each, a product by NumPy's BLAS and one call of the kernels.
 
 The input's term, W_ih x and its norm, needs no state: it is computed for many steps at once, in parts that stay in
-cache. Weights are transposed when a cell is made, since BLAS takes that form faster, for one row and for many."""
+cache. BLAS takes each product in the form that is fastest for it: h W^T for one row, with the transposed weight laid out
+anew, and W h^T for several, whose result is transposed on the way into the kernels."""
 cimport numpy as cnp
 from numpy cimport NPY_FLOAT64, PyArray_DATA, PyArray_STRIDES, ndarray, npy_intp
 
@@ -47,7 +48,7 @@ cdef class Cell:
     """A cell with its parameters in one dtype. The weights are (width, inputs) and (width, hidden); `norms` has those of
     the input's term: (begin, end, weight, bias) for a part of it. What else there is stands in src/cells.h."""
     cdef fastln_step step
-    cdef object dtype, weight_ih, weight_hh
+    cdef object dtype, weight_ih, weight_hh, transposed_hh
     cdef tuple owners, norms
 
     def __init__(self, kind, dtype, weight_ih, weight_hh, norms, double eps, weight=None, bias=None,
@@ -57,12 +58,14 @@ cdef class Cell:
                 return None if a is None else np.array(a, dtype, order=order)
 
         self.dtype = np.dtype(dtype)
-        self.weight_ih, self.weight_hh = convert(weight_ih, "F").T, convert(weight_hh, "F").T
+        self.weight_ih, self.transposed_hh = convert(weight_ih, "F").T, convert(weight_hh, "F").T
+        with np.errstate(over="ignore"):
+            self.weight_hh = np.asarray(weight_hh, dtype)
         self.norms = tuple([(begin, end, convert(w), convert(b)) for begin, end, w, b in norms])
         self.owners = convert(weight), convert(bias), convert(inner_weight), convert(inner_bias)
         self.step.cell = <fastln_cell><int>KINDS[kind]
         self.step.dtype = FASTLN_f64 if self.dtype == F64 else FASTLN_f32
-        self.step.hidden = weight_hh.shape[1]
+        self.step.width, self.step.hidden = weight_hh.shape
         self.step.eps = eps
         self.step.weight = data_of(self.owners[0])
         self.step.bias = data_of(self.owners[1])
@@ -72,21 +75,23 @@ cdef class Cell:
     def run(self, x, ndarray h, ndarray c, ndarray y, ndarray lengths):
         """Goes through x (T, B, I), of any dtype and strides. h and c (B, H), contiguous, become the final state; y
         (T, B, H), of which the last axis is contiguous, the states on the way. lengths: intp, or None."""
-        cdef Py_ssize_t steps = x.shape[0], batch = x.shape[1], width = self.weight_hh.shape[1]
+        cdef Py_ssize_t steps = x.shape[0], batch = x.shape[1], width = self.step.width
         cdef Py_ssize_t row = width * self.dtype.itemsize, first, n
         cdef Py_ssize_t most = max(1, min(steps, PART // max(1, batch * row)))
         cdef fastln_step step = self.step
-        cdef ndarray terms, sums
+        cdef ndarray terms, sums, columns
         if steps == 0 or batch == 0:
             return
         inputs = np.empty((most, batch, x.shape[2]), self.dtype)
         terms = np.empty((most * batch, width), self.dtype)
         sums = np.empty((batch, width), self.dtype)
+        columns = np.empty((width, batch), self.dtype) if batch > 1 else None
         step.batch = batch
         step.h = PyArray_DATA(h)
         step.c = data_of(c)
         step.lengths = <const Py_ssize_t *>data_of(lengths)
         step.sums = PyArray_DATA(sums)
+        step.columns = data_of(columns)
         step.y = PyArray_DATA(y)
         step.y_stride = PyArray_STRIDES(y)[1]
         step.time = 0
@@ -95,7 +100,10 @@ cdef class Cell:
             np.copyto(inputs[:n], x[first:first + n], "unsafe")
             self.find_terms(inputs[:n].reshape(n * batch, x.shape[2]), terms[:n * batch])
             step.input = PyArray_DATA(terms)
-            self.walk(&step, n, h, sums, batch * row, PyArray_STRIDES(y)[0])
+            if batch == 1:
+                self.walk(&step, n, h, self.transposed_hh, sums, row, PyArray_STRIDES(y)[0])
+            else:
+                self.walk(&step, n, self.weight_hh, h.T, columns, batch * row, PyArray_STRIDES(y)[0])
 
     cdef int find_terms(self, object inputs, object terms) except -1:
         PyArray_MatrixProduct2(inputs, self.weight_ih, <ndarray>terms)
@@ -104,11 +112,11 @@ cdef class Cell:
             layer_norm(part, weight, bias, self.step.eps, out=part)
         return 0
 
-    cdef int walk(self, fastln_step *step, Py_ssize_t steps, ndarray h, ndarray sums, Py_ssize_t input_step,
-                  Py_ssize_t y_step) except -1:
+    cdef int walk(self, fastln_step *step, Py_ssize_t steps, object a, object b, ndarray product,
+                  Py_ssize_t input_step, Py_ssize_t y_step) except -1:
         cdef bint is_long = step_is_long(step)
         for _ in range(steps):
-            PyArray_MatrixProduct2(h, self.weight_hh, sums)
+            PyArray_MatrixProduct2(a, b, product)
             if is_long:
                 with nogil:
                     run_step(step)

@@ -58,12 +58,14 @@ cdef extern from "cells.h" nogil:
         fastln_dtype dtype
         Py_ssize_t batch
         Py_ssize_t hidden
+        Py_ssize_t width
         double eps
         const void *weight
         const void *bias
         const void *inner_weight
         const void *inner_bias
         void *sums
+        const void *columns
         const void *input
         void *h
         void *c

@@ -21,11 +21,12 @@ typedef enum { FASTLN_FOR_EACH_CELL(FASTLN_NAME_CELL) FASTLN_CELLS } fastln_cell
  *                       inner_weight, inner_bias: of that of n */
 struct fastln_step {
     fastln_cell cell;
-    fastln_dtype dtype; /* f32 or f64, of all arrays; all are contiguous, y by row */
-    ptrdiff_t batch, hidden;
+    fastln_dtype dtype;             /* f32 or f64, of all arrays; all are contiguous, y by row */
+    ptrdiff_t batch, hidden, width; /* width: of a row of sums and input, the gates times hidden */
     double eps;
     const void *weight, *bias, *inner_weight, *inner_bias; /* or NULL */
     void *sums;                                            /* weight_hh h, overwritten */
+    const void *columns; /* or NULL; the same transposed, (width, batch), from which sums are to be copied first */
     const void *input;
     void *h, *c; /* the state: `hidden` values a row; c for lstm alone */
     void *y;     /* also gets h */

@@ -91,8 +91,8 @@ static void N(gru_row)(const fastln_step *step, fastln_task *task, REAL *sums, c
 typedef void (*N(cell_row))(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *c,
                             REAL *y);
 
-INLINE void N(do_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count, ptrdiff_t gates, N(cell_row) row) {
-    ptrdiff_t hidden = step->hidden;
+INLINE void N(do_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count, N(cell_row) row) {
+    ptrdiff_t hidden = step->hidden, width = step->width;
     fastln_task task; /* large, so only what is used gets a value */
     task.operation = FASTLN_layer_norm;
     task.dtype = step->dtype;
@@ -106,18 +106,14 @@ INLINE void N(do_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count
         if (step->lengths && step->lengths[b] <= step->time)
             memset(y, 0, (size_t)hidden * sizeof *y);
         else
-            row(step, &task, (REAL *)step->sums + b * gates * hidden, (const REAL *)step->input + b * gates * hidden,
+            row(step, &task, (REAL *)step->sums + b * width, (const REAL *)step->input + b * width,
                 (REAL *)step->h + b * hidden, c ? c + b * hidden : NULL, y);
     }
 }
 
-#define GATES_rnn_tanh 1
-#define GATES_rnn_relu 1
-#define GATES_lstm 4
-#define GATES_gru 3
 #define CELL(name)                                                                          \
     static void N(name##_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count) { \
-        N(do_step)(step, first, count, GATES_##name, N(name##_row));                        \
+        N(do_step)(step, first, count, N(name##_row));                                      \
     }
 FASTLN_FOR_EACH_CELL(CELL)
 #undef CELL

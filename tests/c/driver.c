@@ -80,10 +80,10 @@ static int do_case(void) {
     return 1;
 }
 
-/* Cell, dtype, batch, hidden; then eps; then sums, input, h, c, weight, bias, inner_weight and inner_bias, each
+/* Cell, dtype, batch, hidden, width; then eps; then sums, input, h, c, weight, bias, inner_weight and inner_bias, each
  * after the number of its values, which is 0 for what there is not. */
 static int do_step_case(void) {
-    int64_t head[4];
+    int64_t head[5];
     double eps;
     size_t got = fread(head, 1, sizeof head, stdin);
     if (got == 0) return 0;
@@ -99,6 +99,7 @@ static int do_step_case(void) {
                         .dtype = (fastln_dtype)head[1],
                         .batch = head[2],
                         .hidden = head[3],
+                        .width = head[4],
                         .eps = eps,
                         .sums = arrays[0],
                         .input = arrays[1],
