@@ -25,7 +25,7 @@ except ModuleNotFoundError as _error:
         "Install it ('python -m pip install .') and run Python from another folder."
     ) from None
 
-from fastln import kernels
+from fastln import kernels, rnn
 from fastln._config import show_config
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "layer_norm",
     "num_threads",
     "rms_norm",
+    "rnn",
     "set_num_threads",
     "show_config",
 ]

@@ -53,16 +53,11 @@ cdef class Cell:
 
     def __init__(self, kind, dtype, weight_ih, weight_hh, norms, double eps, weight=None, bias=None,
                  inner_weight=None, inner_bias=None):
-        def convert(a, order="C"):
-            with np.errstate(over="ignore"):  # it may be for float64 alone
-                return None if a is None else np.array(a, dtype, order=order)
-
         self.dtype = np.dtype(dtype)
-        self.weight_ih, self.transposed_hh = convert(weight_ih, "F").T, convert(weight_hh, "F").T
-        with np.errstate(over="ignore"):
-            self.weight_hh = np.asarray(weight_hh, dtype)
-        self.norms = tuple([(begin, end, convert(w), convert(b)) for begin, end, w, b in norms])
-        self.owners = convert(weight), convert(bias), convert(inner_weight), convert(inner_bias)
+        self.weight_ih, self.transposed_hh = self.convert(weight_ih.T), self.convert(weight_hh.T)
+        self.weight_hh = self.convert(weight_hh)
+        self.norms = tuple([(begin, end, self.convert(w), self.convert(b)) for begin, end, w, b in norms])
+        self.owners = tuple([self.convert(a) for a in (weight, bias, inner_weight, inner_bias)])
         self.step.cell = <fastln_cell><int>KINDS[kind]
         self.step.dtype = FASTLN_f64 if self.dtype == F64 else FASTLN_f32
         self.step.width, self.step.hidden = weight_hh.shape
@@ -71,6 +66,10 @@ cdef class Cell:
         self.step.bias = data_of(self.owners[1])
         self.step.inner_weight = data_of(self.owners[2])
         self.step.inner_bias = data_of(self.owners[3])
+
+    cdef object convert(self, object a):
+        with np.errstate(over="ignore"):  # it may be for float64 alone
+            return None if a is None else np.ascontiguousarray(a, self.dtype)
 
     def run(self, x, ndarray h, ndarray c, ndarray y, ndarray lengths):
         """Goes through x (T, B, I), of any dtype and strides. h and c (B, H), contiguous, become the final state; y

@@ -1,7 +1,7 @@
 /* cells.h: the cells of recurrent networks, step by step.
  *
- *   _cells.pyx  ->  fastln_run_step(step)       cells.c       serial or parallel over the rows of the batch
- *               ->  fastln_cells[...](step)     cells.inc.h   the arithmetic, compiled once per instruction set
+ *   _cells.pyx  ->  fastln_run_step(step)    cells.c        finds the cell
+ *               ->  cells[...](step)         cells.inc.h    the arithmetic, compiled once per instruction set
  *
  * A step is what follows the product of a row's state h with weight_hh. As for a task, the callers check. */
 #ifndef FASTLN_CELLS_H

@@ -91,7 +91,7 @@ static void N(gru_row)(const fastln_step *step, fastln_task *task, REAL *sums, c
 typedef void (*N(cell_row))(const fastln_step *step, fastln_task *task, REAL *sums, const REAL *input, REAL *h, REAL *c,
                             REAL *y);
 
-INLINE void N(do_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count, N(cell_row) row) {
+INLINE void N(do_step)(const fastln_step *step, N(cell_row) row) {
     ptrdiff_t hidden = step->hidden, width = step->width;
     fastln_task task; /* large, so only what is used gets a value */
     task.operation = FASTLN_layer_norm;
@@ -101,7 +101,7 @@ INLINE void N(do_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count
     task.eps = step->eps;
     task.ndim = 1;
     task.shape[0] = 1;
-    for (ptrdiff_t b = first; b < first + count; b++) {
+    for (ptrdiff_t b = 0; b < step->batch; b++) {
         REAL *y = (REAL *)((char *)step->y + b * step->y_stride), *c = step->c;
         if (step->lengths && step->lengths[b] <= step->time)
             memset(y, 0, (size_t)hidden * sizeof *y);
@@ -111,13 +111,11 @@ INLINE void N(do_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count
     }
 }
 
-#define CELL(name)                                                                          \
-    static void N(name##_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count) { \
-        N(do_step)(step, first, count, N(name##_row));                                      \
-    }
+#define CELL(name) \
+    static void N(name##_step)(const fastln_step *step) { N(do_step)(step, N(name##_row)); }
 FASTLN_FOR_EACH_CELL(CELL)
 #undef CELL
 
 #define CELL(name) N(name##_step),
-static const fastln_rows_of_step N(cells)[] = {FASTLN_FOR_EACH_CELL(CELL)};
+static const fastln_run_cell N(cells)[] = {FASTLN_FOR_EACH_CELL(CELL)};
 #undef CELL

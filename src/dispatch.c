@@ -52,4 +52,4 @@ const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dty
     return &active_isa()->kernels[dtype][operation];
 }
 
-const fastln_rows_of_step *fastln_active_cells(fastln_dtype dtype) { return active_isa()->cells[dtype]; }
+const fastln_run_cell *fastln_active_cells(fastln_dtype dtype) { return active_isa()->cells[dtype]; }

@@ -87,14 +87,14 @@ typedef struct fastln_kernel {
     double (*power)(double largest, double eps);
 } fastln_kernel;
 
-/* Some rows of a step of a recurrent cell: cells.h. */
+/* A step of a recurrent cell: cells.h. */
 typedef struct fastln_step fastln_step;
-typedef void (*fastln_rows_of_step)(const fastln_step *step, ptrdiff_t first, ptrdiff_t count);
+typedef void (*fastln_run_cell)(const fastln_step *step);
 
 typedef struct fastln_isa {
     const char *name;
-    const fastln_kernel *kernels[FASTLN_DTYPES];     /* an array of FASTLN_OPERATIONS for each dtype */
-    const fastln_rows_of_step *cells[FASTLN_DTYPES]; /* an array of FASTLN_CELLS for f32 and f64 */
+    const fastln_kernel *kernels[FASTLN_DTYPES]; /* an array of FASTLN_OPERATIONS for each dtype */
+    const fastln_run_cell *cells[FASTLN_DTYPES]; /* an array of FASTLN_CELLS for f32 and f64 */
 } fastln_isa;
 
 /* isa_<name>.c: the table, or NULL where the compiler was not given, or does not know, the instruction set. */
@@ -110,7 +110,7 @@ const char *fastln_isa_active(void);
 int fastln_isa_select(const char *name); /* 0, or -1 (nothing changed): unknown, not compiled or not supported */
 void fastln_isa_select_best(void);
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
-const fastln_rows_of_step *fastln_active_cells(fastln_dtype dtype); /* one for each of FASTLN_FOR_EACH_CELL */
+const fastln_run_cell *fastln_active_cells(fastln_dtype dtype); /* one for each of FASTLN_FOR_EACH_CELL */
 
 /* layout.c: fills in what a task says of places: layout, length, axes. x and y have that shape and those strides, and items of
  * `item_size` bytes, `aligned` to it or not; `normalized` is the set of the axes of a row, a bit each. order: all axes, outermost

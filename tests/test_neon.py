@@ -93,7 +93,10 @@ def step_case(name, number, dtype, hidden):
         terms[:, begin:end] = fastln.layer_norm(terms[:, begin:end], weight, bias)
     vectors_of_step = [own.get(key) for key in ("weight", "bias", "inner_weight", "inner_bias")]
     arrays = [state[0] @ p["weight_hh"].T, terms, state[0], state[1] if len(state) > 1 else None, *vectors_of_step]
-    packed = np.array([number, dtype == np.float64, 3, hidden, cls._gates * hidden], np.int64).tobytes() + np.float64(1e-5).tobytes()
+    packed = (
+        np.array([number, dtype == np.float64, 3, hidden, cls._gates * hidden], np.int64).tobytes()
+        + np.float64(1e-5).tobytes()
+    )
     for a in arrays:
         packed += np.int64(0 if a is None else a.size).tobytes() + (b"" if a is None else a.astype(dtype).tobytes())
     return packed, b"".join(part.tobytes() for part in (new if len(state) > 1 else [new]))
