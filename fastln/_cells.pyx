@@ -5,6 +5,7 @@
 The input's term, W_ih x and its norm, needs no state: it is computed for many steps at once, in parts that stay in
 cache. BLAS takes each product in the form that is fastest for it: h W^T for one row, with the transposed weight laid out
 anew, and W h^T for several, whose result is transposed on the way into the kernels."""
+from cpython.exc cimport PyErr_CheckSignals
 cimport numpy as cnp
 from numpy cimport NPY_FLOAT64, PyArray_DATA, PyArray_STRIDES, ndarray, npy_intp
 
@@ -95,6 +96,7 @@ cdef class Cell:
         step.y_stride = PyArray_STRIDES(y)[1]
         step.time = 0
         for first in range(0, steps, most):
+            PyErr_CheckSignals()
             n = min(most, steps - first)
             np.copyto(inputs[:n], x[first:first + n], "unsafe")
             self.find_terms(inputs[:n].reshape(n * batch, x.shape[2]), terms[:n * batch])

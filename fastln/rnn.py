@@ -32,17 +32,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from fastln import _cells
 
+if TYPE_CHECKING:  # numpy.typing takes long to import
+    from typing import TypeAlias
+
+    from numpy.typing import ArrayLike, NDArray
+
+    _Array: TypeAlias = NDArray[Any]
+    _Vector: TypeAlias = ArrayLike | None
+
 __all__ = ["LayerNormGRU", "LayerNormLSTM", "LayerNormRNN"]
 
-Array: TypeAlias = NDArray[Any]
-Vector: TypeAlias = ArrayLike | None
 _Self = TypeVar("_Self", bound="_Recurrent")
 
 
@@ -53,7 +58,7 @@ class _Recurrent:
     _vectors: ClassVar[Mapping[str, int]]  # the length of each parameter that is a vector, in units of H
     _states: ClassVar[tuple[str, ...]] = ("h",)
 
-    def __init__(self, weight_ih: ArrayLike, weight_hh: ArrayLike, vectors: Mapping[str, Vector], eps: float) -> None:
+    def __init__(self, weight_ih: ArrayLike, weight_hh: ArrayLike, vectors: Mapping[str, _Vector], eps: float) -> None:
         hh, ih = _parameter(weight_hh, "weight_hh"), _parameter(weight_ih, "weight_ih")
         hidden = hh.shape[-1] if hh.ndim else 0
         if hh.shape != (self._gates * hidden, hidden) or not hidden:
@@ -102,7 +107,7 @@ class _Recurrent:
         return cls(**found, **options)
 
     @property
-    def parameters(self) -> Mapping[str, Array]:
+    def parameters(self) -> Mapping[str, _Array]:
         """The parameters by name, read-only: what `from_mapping` takes."""
         return MappingProxyType(self._parameters)
 
@@ -128,7 +133,7 @@ class _Recurrent:
 
     def __call__(
         self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None, batch_first: bool = False
-    ) -> tuple[Array, Any]:
+    ) -> tuple[_Array, Any]:
         """A whole sequence.
 
         Parameters
@@ -168,7 +173,7 @@ class _Recurrent:
         self._cell(dtype).run(in_time, parts[0], parts[1] if len(parts) > 1 else None, y_in_time, limits)
         return y, parts[0] if len(parts) == 1 else tuple(parts)
 
-    def step(self, x: ArrayLike, state: Any = None) -> tuple[Array, Any]:
+    def step(self, x: ArrayLike, state: Any = None) -> tuple[_Array, Any]:
         """One step, for streams: ``h, state = cell.step(x, state)``.
 
         Parameters
@@ -198,7 +203,7 @@ class _Recurrent:
         self._cell(dtype).run(data[None], h, parts[1] if len(parts) > 1 else None, h[None], None)
         return h, h if len(parts) == 1 else tuple(parts)
 
-    def _start(self, state: Any, batch: int, dtype: np.dtype[Any]) -> list[Array]:
+    def _start(self, state: Any, batch: int, dtype: np.dtype[Any]) -> list[_Array]:
         """The parts of a new state, equal to the given one."""
         shape = (batch, self.hidden_size)
         if state is None:
@@ -223,7 +228,7 @@ class _Recurrent:
         """The other arguments of _cells.Cell."""
         raise NotImplementedError
 
-    def _sum(self, *names: str) -> Array | None:
+    def _sum(self, *names: str) -> _Array | None:
         """Of the parameters of these names that there are."""
         given = [self._parameters[name] for name in names if name in self._parameters]
         return np.asarray(sum(np.asarray(v, np.float64) for v in given)) if given else None
@@ -263,8 +268,8 @@ class LayerNormRNN(_Recurrent):
         self,
         weight_ih: ArrayLike,
         weight_hh: ArrayLike,
-        norm_weight: Vector = None,
-        norm_bias: Vector = None,
+        norm_weight: _Vector = None,
+        norm_bias: _Vector = None,
         *,
         nonlinearity: str = "tanh",
         eps: float = 1e-5,
@@ -339,14 +344,14 @@ class LayerNormLSTM(_Recurrent):
         self,
         weight_ih: ArrayLike,
         weight_hh: ArrayLike,
-        bias: Vector = None,
+        bias: _Vector = None,
         *,
-        norm_hh_weight: Vector = None,
-        norm_hh_bias: Vector = None,
-        norm_ih_weight: Vector = None,
-        norm_ih_bias: Vector = None,
-        norm_c_weight: Vector = None,
-        norm_c_bias: Vector = None,
+        norm_hh_weight: _Vector = None,
+        norm_hh_bias: _Vector = None,
+        norm_ih_weight: _Vector = None,
+        norm_ih_bias: _Vector = None,
+        norm_c_weight: _Vector = None,
+        norm_c_bias: _Vector = None,
         eps: float = 1e-5,
     ) -> None:
         vectors = {
@@ -424,14 +429,14 @@ class LayerNormGRU(_Recurrent):
         weight_ih: ArrayLike,
         weight_hh: ArrayLike,
         *,
-        norm_hh_weight: Vector = None,
-        norm_hh_bias: Vector = None,
-        norm_ih_weight: Vector = None,
-        norm_ih_bias: Vector = None,
-        norm_hn_weight: Vector = None,
-        norm_hn_bias: Vector = None,
-        norm_in_weight: Vector = None,
-        norm_in_bias: Vector = None,
+        norm_hh_weight: _Vector = None,
+        norm_hh_bias: _Vector = None,
+        norm_ih_weight: _Vector = None,
+        norm_ih_bias: _Vector = None,
+        norm_hn_weight: _Vector = None,
+        norm_hn_bias: _Vector = None,
+        norm_in_weight: _Vector = None,
+        norm_in_bias: _Vector = None,
         eps: float = 1e-5,
     ) -> None:
         vectors = {
@@ -470,7 +475,7 @@ def _keys(name: str) -> Iterator[str]:
         yield from (f"{norm}.{key}" for key in {"weight": ("weight", "gamma"), "bias": ("bias", "beta")}[kind])
 
 
-def _parameter(value: ArrayLike, name: str) -> Array:
+def _parameter(value: ArrayLike, name: str) -> _Array:
     """A read-only copy, in the dtype that is computed in."""
     data, dtype = _cells.real(value, name)
     copy = np.array(data, dtype, order="C")
@@ -478,7 +483,7 @@ def _parameter(value: ArrayLike, name: str) -> Array:
     return copy
 
 
-def _copy_state(value: ArrayLike, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+def _copy_state(value: ArrayLike, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> _Array:
     data, _ = _cells.real(value, name)
     if data.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {data.shape}")

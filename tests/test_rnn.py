@@ -1,8 +1,12 @@
 """fastln.rnn against its formulas in extended precision; states, lengths, layouts, streams and bad input."""
 
+import doctest
+import importlib.util
 import pickle
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,13 +77,14 @@ def check(result, expected, tolerance):
 @each_dtype
 @pytest.mark.parametrize("hidden", [1, 2, 7, 16, 33, 100])
 def test_a_step(name, dtype, hidden, isa):
-    """Exact products, so what is off are the norms, each by up to 4 units, and what follows."""
+    """Exact products, so what is off are the norms, two of them by up to 4 units, and what follows. The worst of many was
+    6.8."""
     cls, exact, options = CELLS[name]
     rng = np.random.default_rng(hidden)
     parameters = parameters_of(cls, hidden, 3)
     x, state = whole(rng, 1, 5, 3), start(cls, 5, hidden, rng)
     cell = cls(**parameters, **options)
-    check(cell(x.astype(dtype), given(state)), recurrent.run(exact, parameters, x, state), tolerance=24)
+    check(cell(x.astype(dtype), given(state)), recurrent.run(exact, parameters, x, state), tolerance=12)
 
 
 @each_cell
@@ -286,6 +291,31 @@ def test_nothing_is_kept_and_nothing_grows(name):
     finally:
         tracemalloc.stop()
     assert sys.getrefcount(x) == references
+
+
+@each_cell
+def test_one_cell_for_several_threads(name):
+    cls, _, options = CELLS[name]
+    cell = cls(**contracting(cls, 40, 8), **options)
+    x = np.random.default_rng(13).normal(size=(20, 2, 8)).astype(np.float32)
+    expected = cell(x)[0]
+    with ThreadPoolExecutor(4) as pool:
+        for y, _ in pool.map(cell, [x] * 40):
+            np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+
+
+def test_the_formulas_of_the_benchmark():
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "rnn.py"
+    spec = importlib.util.spec_from_file_location("benchmark_of_rnn", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    for name, cls in {"rnn": LayerNormRNN, "lstm": LayerNormLSTM, "gru": LayerNormGRU}.items():
+        functions = benchmark.contenders(name, cls, (6, 2, 3), np, None)
+        np.testing.assert_allclose(functions["NumPy"](), functions["fastln"](), rtol=0, atol=1e-5)
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(fastln.rnn).failed == 0
 
 
 @each_cell
