@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 def real(a: object, name: str) -> tuple[NDArray[Any], np.dtype[Any]]: ...
 def check_eps(eps: object) -> float: ...
 
+@final
 class Cell:
     def __init__(
         self,

@@ -5,6 +5,7 @@
 The input's term, W_ih x and its norm, needs no state: it is computed for many steps at once, in parts that stay in
 cache. BLAS takes each product in the form that is fastest for it: h W^T for one row, with the transposed weight laid out
 anew, and W h^T for several, whose result is transposed on the way into the kernels."""
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 cimport numpy as cnp
 from numpy cimport NPY_FLOAT64, PyArray_DATA, PyArray_STRIDES, ndarray, npy_intp
@@ -45,6 +46,7 @@ cdef void *data_of(object a) noexcept:
     return NULL if a is None else PyArray_DATA(<ndarray>a)
 
 
+@cython.final
 cdef class Cell:
     """A cell with its parameters in one dtype. The weights are (width, inputs) and (width, hidden); `norms` has those of
     the input's term: (begin, end, weight, bias) for a part of it. What else there is stands in src/cells.h."""

@@ -77,8 +77,8 @@ def check(result, expected, tolerance):
 @each_dtype
 @pytest.mark.parametrize("hidden", [1, 2, 7, 16, 33, 100])
 def test_a_step(name, dtype, hidden, isa):
-    """Exact products, so what is off are the norms, two of them by up to 4 units, and what follows. The worst of many was
-    6.8."""
+    """Exact products, so what is off are the norms, two of them by up to 4 units, and what follows. The worst of many
+    was 6.8."""
     cls, exact, options = CELLS[name]
     rng = np.random.default_rng(hidden)
     parameters = parameters_of(cls, hidden, 3)
