@@ -95,6 +95,10 @@ def extension(name, depends):
 
 
 setup(
-    ext_modules=[extension("_core", [*SOURCES, *HEADERS, __file__]), extension("kernels", ["src/fastln.h", __file__])],
+    ext_modules=[
+        extension("_core", [*SOURCES, *HEADERS, __file__]),
+        extension("kernels", ["src/fastln.h", __file__]),
+        extension("_cells", ["src/fastln.h", "src/cells.h", __file__]),
+    ],
     cmdclass={"build_ext": build_kernels},
 )

@@ -27,7 +27,7 @@ except ModuleNotFoundError as _error:
         "Install it ('python -m pip install .') and run Python from another folder."
     ) from None
 
-from fastln import kernels
+from fastln import kernels, rnn
 from fastln._config import show_config
 from fastln._family import (
     ada_norm,
@@ -63,6 +63,7 @@ __all__ = [
     "normalize",
     "num_threads",
     "rms_norm",
+    "rnn",
     "set_num_threads",
     "show_config",
     "update_running",

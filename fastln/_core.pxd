@@ -1,6 +1,8 @@
 # What the package's other modules share: the C contract, and the one way into the kernels. The state behind it, that
 # is the active instruction set and the number of threads, exists once, in _core.
 
+from numpy cimport ndarray
+
 cdef extern from "fastln.h" nogil:
     enum:
         FASTLN_MAX_AXES
@@ -60,5 +62,40 @@ cdef extern from "fastln.h" nogil:
         Py_ssize_t row_x_strides[FASTLN_MAX_AXES]
         Py_ssize_t row_y_strides[FASTLN_MAX_AXES]
 
+cdef extern from "cells.h" nogil:
+    ctypedef enum fastln_cell:
+        FASTLN_rnn_tanh
+        FASTLN_rnn_relu
+        FASTLN_lstm
+        FASTLN_gru
+
+    ctypedef struct fastln_step:
+        fastln_cell cell
+        fastln_dtype dtype
+        Py_ssize_t batch
+        Py_ssize_t hidden
+        Py_ssize_t width
+        double eps
+        const void *weight
+        const void *bias
+        const void *inner_weight
+        const void *inner_bias
+        void *sums
+        const void *columns
+        const void *input
+        void *h
+        void *c
+        void *y
+        Py_ssize_t y_stride
+        const Py_ssize_t *lengths
+        Py_ssize_t time
+
 cdef void describe_rows(fastln_task *task, Py_ssize_t rows, Py_ssize_t length) noexcept nogil
 cdef int run(const fastln_task *task) noexcept nogil
+cdef void run_step(const fastln_step *step) noexcept nogil
+cdef bint step_is_long(const fastln_step *step) noexcept nogil
+
+# The checks of arguments.
+cdef ndarray as_array(object a, str name)
+cdef int result_type(ndarray a, str name) except -1
+cdef double as_eps(object value) except -1

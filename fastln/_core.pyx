@@ -66,6 +66,10 @@ cdef extern from "fastln.h" nogil:
     int fastln_set_num_threads(int n)
     void fastln_parallel_careless(int on)
 
+cdef extern from "cells.h" nogil:
+    void fastln_run_step(const fastln_step *step)
+    bint fastln_step_is_long(const fastln_step *step)
+
 cdef extern from *:
     """
     #if defined(__clang__)
@@ -485,6 +489,14 @@ cdef void describe_rows(fastln_task *task, Py_ssize_t rows, Py_ssize_t length) n
 
 cdef int run(const fastln_task *task) noexcept nogil:
     return fastln_run(task)
+
+
+cdef void run_step(const fastln_step *step) noexcept nogil:
+    fastln_run_step(step)
+
+
+cdef bint step_is_long(const fastln_step *step) noexcept nogil:
+    return fastln_step_is_long(step)
 
 
 cdef int compute(fastln_task *task, fastln_operation operation, double eps, ndarray x, ndarray y, ndarray weight,

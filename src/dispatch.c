@@ -51,3 +51,5 @@ const char *fastln_isa_active(void) { return active_isa()->name; }
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype) {
     return &active_isa()->kernels[dtype][operation];
 }
+
+const fastln_run_cell *fastln_active_cells(fastln_dtype dtype) { return active_isa()->cells[dtype]; }

@@ -16,6 +16,7 @@
 #define FASTLN_FOR_EACH_ISA(X) X(scalar) X(avx2) X(avx512) X(neon) /* the best one last */
 #define FASTLN_FOR_EACH_DTYPE(X) X(f32) X(f64) X(f16) X(bf16)
 #define FASTLN_FOR_EACH_OPERATION(X) X(layer_norm) X(rms_norm) X(normalize)
+#define FASTLN_FOR_EACH_CELL(X) X(rnn_tanh) X(rnn_relu) X(lstm) X(gru)
 
 #define FASTLN_NAME_DTYPE(name) FASTLN_##name,
 #define FASTLN_NAME_OPERATION(name) FASTLN_##name,
@@ -114,9 +115,14 @@ typedef struct fastln_kernel {
     void (*narrow)(const char *wide, char *y, ptrdiff_t count);
 } fastln_kernel;
 
+/* A step of a recurrent cell: cells.h. */
+typedef struct fastln_step fastln_step;
+typedef void (*fastln_run_cell)(const fastln_step *step);
+
 typedef struct fastln_isa {
     const char *name;
     const fastln_kernel *kernels[FASTLN_DTYPES]; /* an array of FASTLN_OPERATIONS for each dtype */
+    const fastln_run_cell *cells[FASTLN_DTYPES]; /* an array of FASTLN_CELLS for f32 and f64 */
 } fastln_isa;
 
 /* isa_<name>.c: the table, or NULL where the compiler was not given, or does not know, the instruction set. */
@@ -132,6 +138,7 @@ const char *fastln_isa_active(void);
 int fastln_isa_select(const char *name); /* 0, or -1 (nothing changed): unknown, not compiled or not supported */
 void fastln_isa_select_best(void);
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
+const fastln_run_cell *fastln_active_cells(fastln_dtype dtype); /* one for each of FASTLN_FOR_EACH_CELL */
 
 /* Arrays of one shape. weight, bias and statistics have strides along the axes that are not normalized, 0 where they are
  * repeated. */

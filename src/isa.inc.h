@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cells.h"
 #include "compiler.h"
 #include "sizes.h"
 
@@ -56,6 +57,8 @@ enum {
 #define ELEMENT float
 #include "moments.inc.h"
 #include "norm.inc.h"
+#include "activations.inc.h"
+#include "cells.inc.h"
 #undef DTYPE
 #undef ELEMENT
 
@@ -91,11 +94,14 @@ enum {
 #define ELEMENT double
 #include "moments.inc.h"
 #include "norm.inc.h"
+#include "activations.inc.h"
+#include "cells.inc.h"
 #undef DTYPE
 
 #define KERNELS_OF(dtype) [FASTLN_##dtype] = kernels_##dtype,
 #define STRING_(name) #name
 #define STRING(name) STRING_(name)
 
-static const fastln_isa table = {STRING(ISA), {FASTLN_FOR_EACH_DTYPE(KERNELS_OF)}};
+static const fastln_isa table = {
+    STRING(ISA), {FASTLN_FOR_EACH_DTYPE(KERNELS_OF)}, {[FASTLN_f32] = cells_f32, [FASTLN_f64] = cells_f64}};
 const fastln_isa *const PASTE(fastln_isa, ISA) = &table;

@@ -49,6 +49,22 @@ static inline f32_vec f32_fill(f32_vec a, int n, float s) {
     return F32_EACH(_mm256_blendv_ps(_mm256_set1_ps(s), a.lo, lo), _mm256_blendv_ps(_mm256_set1_ps(s), a.hi, hi));
 }
 static inline f32_vec f32_keep(f32_vec a, int n) { return f32_fill(a, n, 0); }
+static inline f32_vec f32_div(f32_vec a, f32_vec b) {
+    return F32_EACH(_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi));
+}
+static inline f32_vec f32_min(f32_vec a, f32_vec b) {
+    return F32_EACH(_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi));
+}
+static inline __m256 f32_shift_up(__m256 a) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23));
+}
+static inline f32_vec f32_power2(f32_vec k) {
+    f32_vec sum = f32_add(k, f32_set1(0x1.8p23f + 127));
+    return F32_EACH(f32_shift_up(sum.lo), f32_shift_up(sum.hi));
+}
+static inline f32_vec f32_if_negative(f32_vec x, f32_vec a, f32_vec b) {
+    return F32_EACH(_mm256_blendv_ps(b.lo, a.lo, x.lo), _mm256_blendv_ps(b.hi, a.hi, x.hi));
+}
 
 static inline f64_vec f64_set1(double s) { return F64_EACH(_mm256_set1_pd(s), _mm256_set1_pd(s)); }
 static inline f64_vec f64_add(f64_vec a, f64_vec b) {
@@ -80,6 +96,19 @@ static inline f64_vec f64_fill(f64_vec a, int n, double s) {
 static inline f64_vec f64_keep(f64_vec a, int n) { return f64_fill(a, n, 0); }
 static inline f64_vec f64_div(f64_vec a, f64_vec b) {
     return F64_EACH(_mm256_div_pd(a.lo, b.lo), _mm256_div_pd(a.hi, b.hi));
+}
+static inline f64_vec f64_min(f64_vec a, f64_vec b) {
+    return F64_EACH(_mm256_min_pd(a.lo, b.lo), _mm256_min_pd(a.hi, b.hi));
+}
+static inline __m256d f64_shift_up(__m256d a) {
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52));
+}
+static inline f64_vec f64_power2(f64_vec k) {
+    f64_vec sum = f64_add(k, f64_set1(0x1.8p52 + 1023));
+    return F64_EACH(f64_shift_up(sum.lo), f64_shift_up(sum.hi));
+}
+static inline f64_vec f64_if_negative(f64_vec x, f64_vec a, f64_vec b) {
+    return F64_EACH(_mm256_blendv_pd(b.lo, a.lo, x.lo), _mm256_blendv_pd(b.hi, a.hi, x.hi));
 }
 static inline f64_vec f64_sqrt(f64_vec a) { return F64_EACH(_mm256_sqrt_pd(a.lo), _mm256_sqrt_pd(a.hi)); }
 static inline int f64_within(f64_vec a, double low, double high) {

@@ -28,6 +28,17 @@ static inline f32_vec f32_fill(f32_vec a, int n, float s) {                     
     return _mm512_mask_mov_ps(_mm512_set1_ps(s), f32_first(n), a);
 }
 
+static inline f32_vec f32_div(f32_vec a, f32_vec b) { return _mm512_div_ps(a, b); }
+static inline f32_vec f32_min(f32_vec a, f32_vec b) { return _mm512_min_ps(a, b); } /* a NaN in b stays; none in a */
+/* 2^k, for whole k from the least normal exponent to the largest: the sum has k, biased, in its last bits. */
+static inline f32_vec f32_power2(f32_vec k) {
+    __m512i u = _mm512_castps_si512(_mm512_add_ps(k, _mm512_set1_ps(0x1.8p23f + 127)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(u, 23));
+}
+static inline f32_vec f32_if_negative(f32_vec x, f32_vec a, f32_vec b) { /* a where x has its sign set, else b */
+    return _mm512_mask_mov_ps(b, _mm512_movepi32_mask(_mm512_castps_si512(x)), a);
+}
+
 static inline f64_vec f64_set1(double s) { return _mm512_set1_pd(s); }
 static inline f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
 static inline f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm512_sub_pd(a, b); }
@@ -41,6 +52,14 @@ static inline f64_vec f64_fill(f64_vec a, int n, double s) {
     return _mm512_mask_mov_pd(_mm512_set1_pd(s), f64_first(n), a);
 }
 static inline f64_vec f64_div(f64_vec a, f64_vec b) { return _mm512_div_pd(a, b); }
+static inline f64_vec f64_min(f64_vec a, f64_vec b) { return _mm512_min_pd(a, b); }
+static inline f64_vec f64_power2(f64_vec k) {
+    __m512i u = _mm512_castpd_si512(_mm512_add_pd(k, _mm512_set1_pd(0x1.8p52 + 1023)));
+    return _mm512_castsi512_pd(_mm512_slli_epi64(u, 52));
+}
+static inline f64_vec f64_if_negative(f64_vec x, f64_vec a, f64_vec b) {
+    return _mm512_mask_mov_pd(b, _mm512_movepi64_mask(_mm512_castpd_si512(x)), a);
+}
 static inline f64_vec f64_sqrt(f64_vec a) { return _mm512_sqrt_pd(a); }
 static inline int f64_within(f64_vec a, double low, double high) { /* whether all lanes are; a NaN is not */
     __mmask8 above = _mm512_cmp_pd_mask(a, _mm512_set1_pd(low), _CMP_GE_OQ);

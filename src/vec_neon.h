@@ -35,6 +35,19 @@ static inline f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return EACH3(f3
 static inline f32_vec f32_fnma(f32_vec a, f32_vec b, f32_vec c) { return EACH3(f32_vec, vfmsq_f32, c, a, b); }
 static inline f32_vec f32_abs(f32_vec a) { return EACH1(f32_vec, vabsq_f32, a); }
 static inline f32_vec f32_max(f32_vec a, f32_vec b) { return EACH2(f32_vec, vmaxq_f32, a, b); }
+static inline f32_vec f32_div(f32_vec a, f32_vec b) { return EACH2(f32_vec, vdivq_f32, a, b); }
+static inline f32_vec f32_min(f32_vec a, f32_vec b) { return EACH2(f32_vec, vminq_f32, a, b); }
+static inline float32x4_t f32_shift_up(float32x4_t a) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23));
+}
+static inline f32_vec f32_power2(f32_vec k) {
+    f32_vec sum = f32_add(k, f32_set1(0x1.8p23f + 127));
+    return EACH1(f32_vec, f32_shift_up, sum);
+}
+static inline float32x4_t f32_choose(float32x4_t x, float32x4_t a, float32x4_t b) {
+    return vbslq_f32(vcltzq_s32(vreinterpretq_s32_f32(x)), a, b);
+}
+static inline f32_vec f32_if_negative(f32_vec x, f32_vec a, f32_vec b) { return EACH3(f32_vec, f32_choose, x, a, b); }
 
 static inline f64_vec f64_set1(double s) {
     float64x2_t v = vdupq_n_f64(s);
@@ -48,6 +61,18 @@ static inline f64_vec f64_fnma(f64_vec a, f64_vec b, f64_vec c) { return EACH3(f
 static inline f64_vec f64_abs(f64_vec a) { return EACH1(f64_vec, vabsq_f64, a); }
 static inline f64_vec f64_max(f64_vec a, f64_vec b) { return EACH2(f64_vec, vmaxq_f64, a, b); }
 static inline f64_vec f64_div(f64_vec a, f64_vec b) { return EACH2(f64_vec, vdivq_f64, a, b); }
+static inline f64_vec f64_min(f64_vec a, f64_vec b) { return EACH2(f64_vec, vminq_f64, a, b); }
+static inline float64x2_t f64_shift_up(float64x2_t a) {
+    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), 52));
+}
+static inline f64_vec f64_power2(f64_vec k) {
+    f64_vec sum = f64_add(k, f64_set1(0x1.8p52 + 1023));
+    return EACH1(f64_vec, f64_shift_up, sum);
+}
+static inline float64x2_t f64_choose(float64x2_t x, float64x2_t a, float64x2_t b) {
+    return vbslq_f64(vcltzq_s64(vreinterpretq_s64_f64(x)), a, b);
+}
+static inline f64_vec f64_if_negative(f64_vec x, f64_vec a, f64_vec b) { return EACH3(f64_vec, f64_choose, x, a, b); }
 static inline f64_vec f64_sqrt(f64_vec a) { return EACH1(f64_vec, vsqrtq_f64, a); }
 static inline int f64_within(f64_vec a, double low, double high) {
     uint64x2_t all = vdupq_n_u64(~(uint64_t)0);

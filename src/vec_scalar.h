@@ -39,6 +39,17 @@ typedef union {
     double lane[8];
 } f64_vec;
 
+static inline uint32_t bits_of(float a) {
+    uint32_t u;
+    memcpy(&u, &a, sizeof u);
+    return u;
+}
+static inline float float_of(uint32_t u) {
+    float a;
+    memcpy(&a, &u, sizeof a);
+    return a;
+}
+
 /* A function of vectors whose result has `expression` as its part i, or its lane i. */
 #define BY_PART(name, params, expression)                                                      \
     static inline VEC name params {                                                            \
@@ -53,39 +64,43 @@ typedef union {
         return r;                                               \
     }
 /* The operations are the same for both types but for the C name of a function. set1 subtracts a 0, which keeps a -0. */
-#define OPERATIONS(type, element, fabs_)                                                \
-    BY_PART(type##_set1, (element s), s - (type##_part){0})                             \
-    BY_PART(type##_add, (VEC a, VEC b), a.part[i] + b.part[i])                          \
-    BY_PART(type##_sub, (VEC a, VEC b), a.part[i] - b.part[i])                          \
-    BY_PART(type##_mul, (VEC a, VEC b), a.part[i] * b.part[i])                          \
-    BY_LANE(type##_abs, (VEC a), fabs_(a.lane[i]))                                      \
-    BY_LANE(type##_max, (VEC a, VEC b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])  \
-    BY_LANE(type##_fill, (VEC a, int n, element s), i < n ? a.lane[i] : s)              \
-    BY_LANE(type##_keep, (VEC a, int n), i < n ? a.lane[i] : 0)                         \
-    BY_LANE(type##_load_n, (const element *p, int n), i < n ? p[i] : 0)                 \
-    static inline VEC type##_load(const element *p) {                                   \
-        VEC r;                                                                          \
-        memcpy(r.part, p, sizeof r);                                                    \
-        return r;                                                                       \
-    }                                                                                   \
-    static inline void type##_store(element *p, VEC a) { memcpy(p, a.part, sizeof a); } \
-    static inline void type##_stream(element *p, VEC a) { type##_store(p, a); }         \
-    static inline void type##_store_n(element *p, VEC a, int n) {                       \
-        for (int i = 0; i < n; i++) p[i] = a.lane[i];                                   \
-    }                                                                                   \
-    static inline element type##_sum(VEC a) {                                           \
-        for (int half = LANES / 2; half; half /= 2)                                     \
-            for (int i = 0; i < half; i++) a.lane[i] += a.lane[i + half];               \
-        return a.lane[0];                                                               \
-    }                                                                                   \
-    static inline void type##_fold4(VEC a, VEC b, VEC c, VEC d, element sums[4]) {      \
-        sums[0] = type##_sum(a);                                                        \
-        sums[1] = type##_sum(b);                                                        \
-        sums[2] = type##_sum(c);                                                        \
-        sums[3] = type##_sum(d);                                                        \
-    }                                                                                   \
-    static inline VEC type##_fnma(VEC a, VEC b, VEC c) {                                \
-        return type##_fma(type##_sub(type##_set1((element) - 0.0), a), b, c);           \
+#define OPERATIONS(type, element, fabs_)                                                           \
+    BY_PART(type##_set1, (element s), s - (type##_part){0})                                        \
+    BY_PART(type##_add, (VEC a, VEC b), a.part[i] + b.part[i])                                     \
+    BY_PART(type##_sub, (VEC a, VEC b), a.part[i] - b.part[i])                                     \
+    BY_PART(type##_mul, (VEC a, VEC b), a.part[i] * b.part[i])                                     \
+    BY_LANE(type##_abs, (VEC a), fabs_(a.lane[i]))                                                 \
+    BY_LANE(type##_max, (VEC a, VEC b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])             \
+    BY_LANE(type##_min, (VEC a, VEC b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])             \
+    BY_PART(type##_div, (VEC a, VEC b), a.part[i] / b.part[i])                                     \
+    BY_LANE(type##_power2, (VEC k), type##_power2_lane(k.lane[i]))                                 \
+    BY_LANE(type##_if_negative, (VEC x, VEC a, VEC b), signbit(x.lane[i]) ? a.lane[i] : b.lane[i]) \
+    BY_LANE(type##_fill, (VEC a, int n, element s), i < n ? a.lane[i] : s)                         \
+    BY_LANE(type##_keep, (VEC a, int n), i < n ? a.lane[i] : 0)                                    \
+    BY_LANE(type##_load_n, (const element *p, int n), i < n ? p[i] : 0)                            \
+    static inline VEC type##_load(const element *p) {                                              \
+        VEC r;                                                                                     \
+        memcpy(r.part, p, sizeof r);                                                               \
+        return r;                                                                                  \
+    }                                                                                              \
+    static inline void type##_store(element *p, VEC a) { memcpy(p, a.part, sizeof a); }            \
+    static inline void type##_stream(element *p, VEC a) { type##_store(p, a); }                    \
+    static inline void type##_store_n(element *p, VEC a, int n) {                                  \
+        for (int i = 0; i < n; i++) p[i] = a.lane[i];                                              \
+    }                                                                                              \
+    static inline element type##_sum(VEC a) {                                                      \
+        for (int half = LANES / 2; half; half /= 2)                                                \
+            for (int i = 0; i < half; i++) a.lane[i] += a.lane[i + half];                          \
+        return a.lane[0];                                                                          \
+    }                                                                                              \
+    static inline void type##_fold4(VEC a, VEC b, VEC c, VEC d, element sums[4]) {                 \
+        sums[0] = type##_sum(a);                                                                   \
+        sums[1] = type##_sum(b);                                                                   \
+        sums[2] = type##_sum(c);                                                                   \
+        sums[3] = type##_sum(d);                                                                   \
+    }                                                                                              \
+    static inline VEC type##_fnma(VEC a, VEC b, VEC c) {                                           \
+        return type##_fma(type##_sub(type##_set1((element) - 0.0), a), b, c);                      \
     }
 
 #define VEC f32_vec
@@ -118,6 +133,7 @@ static inline f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) {
     for (size_t i = 0; i < sizeof doubtful / 4; i++) any |= doubtful.lane[i];
     return any ? f32_fma_lanes(a, b, c) : r;
 }
+static inline float f32_power2_lane(float k) { return float_of(bits_of(k + (0x1.8p23f + 127)) << 23); }
 OPERATIONS(f32, float, fabsf)
 #undef VEC
 #undef LANES
@@ -125,8 +141,15 @@ OPERATIONS(f32, float, fabsf)
 #define VEC f64_vec
 #define LANES 8
 BY_LANE(f64_fma, (VEC a, VEC b, VEC c), fma(a.lane[i], b.lane[i], c.lane[i]))
+static inline double f64_power2_lane(double k) {
+    uint64_t u;
+    k += 0x1.8p52 + 1023;
+    memcpy(&u, &k, sizeof u);
+    u <<= 52;
+    memcpy(&k, &u, sizeof u);
+    return k;
+}
 OPERATIONS(f64, double, fabs)
-BY_PART(f64_div, (VEC a, VEC b), a.part[i] / b.part[i])
 BY_LANE(f64_sqrt, (VEC a), sqrt(a.lane[i]))
 BY_LANE(f32_widen, (const float *p), p[i])
 BY_LANE(f64_widen, (const double *p), p[i])
@@ -144,17 +167,6 @@ static inline int f64_within(f64_vec a, double low, double high) {
 }
 
 static inline void stream_fence(void) {}
-
-static inline uint32_t bits_of(float a) {
-    uint32_t u;
-    memcpy(&u, &a, sizeof u);
-    return u;
-}
-static inline float float_of(uint32_t u) {
-    float a;
-    memcpy(&a, &u, sizeof a);
-    return a;
-}
 
 static inline float bf16_widen(uint16_t h) { return float_of((uint32_t)h << 16); }
 static inline uint16_t bf16_narrow(float a) {

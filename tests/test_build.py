@@ -93,6 +93,8 @@ def test_wheels_from_sdist_and_checkout_are_equal(sdist, tmp_path):
         "fastln/__main__.py",
         "fastln/_bench.py",
         "fastln/_cases.py",
+        "fastln/_cells.pyi",
+        "fastln/_cells.so",
         "fastln/_config.py",
         "fastln/_core.pyi",
         "fastln/_core.so",
@@ -102,6 +104,7 @@ def test_wheels_from_sdist_and_checkout_are_equal(sdist, tmp_path):
         "fastln/kernels.pyi",
         "fastln/kernels.so",
         "fastln/py.typed",
+        "fastln/rnn.py",
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import fastln
 import vectors
+from fastln.rnn import LayerNormGRU, LayerNormLSTM, LayerNormRNN
 from flags import flags
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,3 +75,38 @@ def test_same_bits(fmt, isa_of_driver, driver):
         start += y.size
         for a, b in zip(bits(got), bits(y), strict=True):
             np.testing.assert_array_equal(a, b, str(case))
+
+
+def step_case(name, number, dtype, hidden):
+    """What the driver reads for a step of 3 rows, and what fastln gives. Products of whole numbers are exact."""
+    rng = np.random.default_rng(hidden)
+    cls = {"lstm": LayerNormLSTM, "gru": LayerNormGRU}.get(name, LayerNormRNN)
+    options = {"nonlinearity": "relu"} if name == "rnn_relu" else {}
+    whole = lambda *shape: rng.integers(-9, 10, shape).astype(dtype)  # noqa: E731
+    p = {vector: whole(factor * hidden) / 4 for vector, factor in cls._vectors.items()}
+    p |= {weight: whole(cls._gates * hidden, hidden) for weight in ("weight_ih", "weight_hh")}
+    x, state = whole(3, hidden), [whole(3, hidden) for _ in cls._states]
+    cell = cls(**p, **options)
+    _, new = cell.step(x, tuple(state) if len(state) > 1 else state[0])
+    own, terms = cell._terms(), x @ p["weight_ih"].T
+    for begin, end, weight, bias in own["norms"]:
+        terms[:, begin:end] = fastln.layer_norm(terms[:, begin:end], weight, bias)
+    vectors_of_step = [own.get(key) for key in ("weight", "bias", "inner_weight", "inner_bias")]
+    arrays = [state[0] @ p["weight_hh"].T, terms, state[0], state[1] if len(state) > 1 else None, *vectors_of_step]
+    packed = (
+        np.array([number, dtype == np.float64, 3, hidden, cls._gates * hidden], np.int64).tobytes()
+        + np.float64(1e-5).tobytes()
+    )
+    for a in arrays:
+        packed += np.int64(0 if a is None else a.size).tobytes() + (b"" if a is None else a.astype(dtype).tobytes())
+    return packed, b"".join(part.tobytes() for part in (new if len(state) > 1 else [new]))
+
+
+@pytest.mark.parametrize("isa_of_driver", ["neon", "scalar"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_same_bits_of_recurrent_cells(dtype, isa_of_driver, driver):
+    cells = ["rnn_tanh", "rnn_relu", "lstm", "gru"]  # as in FASTLN_FOR_EACH_CELL
+    cases = [step_case(name, i, dtype, hidden) for i, name in enumerate(cells) for hidden in (1, 5, 16, 37)]
+    command, given = [EMULATOR, driver, isa_of_driver, "steps"], b"".join(packed for packed, _ in cases)
+    done = subprocess.run(command, input=given, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"".join(expected for _, expected in cases)

@@ -18,13 +18,13 @@ pytestmark = [
 ]
 
 
-def compile_vec(compiler, isa, folder, *options):
+def compile_vec(compiler, isa, folder, *options, program=PROGRAM):
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}")
     header = f'-DVEC_HEADER="vec_{isa}.h"'
     warnings = ["-Wall", "-Wextra", "-Werror"]
     compiling = [compiler, *flags(f"isa_{isa}"), *warnings, *options, header, f"-I{SOURCES}"]
-    output([*compiling, PROGRAM, "-o", folder / "vec", "-lm"], timeout=120)
+    output([*compiling, program, "-o", folder / "vec", "-lm"], timeout=120)
     return folder / "vec"
 
 

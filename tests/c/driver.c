@@ -1,7 +1,9 @@
 /* driver.c: the kernels without Python. Reads cases from standard input, as tests/vectors.py writes them, and writes
  * each y to standard output; so an instruction set that only an emulator runs can be compared bit for bit.
  *
- *   driver ISA < cases > results */
+ *   driver ISA < cases > results
+ *   driver ISA steps < cases > results      the steps of recurrent cells */
+#include "cells.h"
 #include "fastln.h"
 
 #include <stdint.h>
@@ -77,10 +79,51 @@ static int do_case(void) {
     return 1;
 }
 
+/* Cell, dtype, batch, hidden, width; then eps; then sums, input, h, c, weight, bias, inner_weight and inner_bias, each
+ * after the number of its values, which is 0 for what there is not. */
+static int do_step_case(void) {
+    int64_t head[5];
+    double eps;
+    size_t got = fread(head, 1, sizeof head, stdin);
+    if (got == 0) return 0;
+    if (got != sizeof head || fread(&eps, sizeof eps, 1, stdin) != 1) fail("the case ends early");
+    size_t item = item_sizes[head[1]], size = (size_t)(head[2] * head[3]) * item;
+    void *arrays[8];
+    for (int i = 0; i < 8; i++) {
+        int64_t count;
+        if (fread(&count, sizeof count, 1, stdin) != 1) fail("the case ends early");
+        arrays[i] = count ? read_bytes((size_t)count * item) : NULL;
+    }
+    fastln_step step = {.cell = (fastln_cell)head[0],
+                        .dtype = (fastln_dtype)head[1],
+                        .batch = head[2],
+                        .hidden = head[3],
+                        .width = head[4],
+                        .eps = eps,
+                        .sums = arrays[0],
+                        .input = arrays[1],
+                        .h = arrays[2],
+                        .c = arrays[3],
+                        .weight = arrays[4],
+                        .bias = arrays[5],
+                        .inner_weight = arrays[6],
+                        .inner_bias = arrays[7],
+                        .y = malloc(size),
+                        .y_stride = head[3] * (ptrdiff_t)item};
+    if (!step.y) fail("out of memory");
+    fastln_run_step(&step);
+    if (memcmp(step.y, step.h, size) != 0) fail("y is not h");
+    if (fwrite(step.h, 1, size, stdout) != size) fail("cannot write");
+    if (step.c && fwrite(step.c, 1, size, stdout) != size) fail("cannot write");
+    for (int i = 0; i < 8; i++) free(arrays[i]);
+    free(step.y);
+    return 1;
+}
+
 int main(int argc, char **argv) {
     fastln_parallel_init();
-    if (argc != 2) fail("which instruction set?");
+    if (argc < 2) fail("which instruction set?");
     if (fastln_isa_select(argv[1]) != 0) fail("this instruction set is not to be had here");
-    while (do_case()) continue;
+    while (argc > 2 ? do_step_case() : do_case()) continue;
     return 0;
 }

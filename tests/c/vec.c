@@ -232,11 +232,9 @@ static void test_half_tails(const half_type *type) {
 /* What only the end of the statistics needs: doubles, eight at a time. */
 static void test_doubles(void) {
     for (int trial = 0; trial < 20000; trial++) {
-        double a[8], b[8], got[8];
+        double a[8], got[8];
         float narrow[10], wide[8];
-        for (int i = 0; i < 8; i++) a[i] = draw_f64(), b[i] = draw_f64(), wide[i] = draw_f32();
-        f64_store(got, f64_div(f64_load(a), f64_load(b)));
-        for (int i = 0; i < 8; i++) check_result_f64("div", i, got[i], a[i] / b[i]);
+        for (int i = 0; i < 8; i++) a[i] = draw_f64(), wide[i] = draw_f32();
         f64_store(got, f64_sqrt(f64_load(a)));
         for (int i = 0; i < 8; i++) check_result_f64("sqrt", i, got[i], sqrt(a[i]));
         f64_store(got, f32_widen(wide));

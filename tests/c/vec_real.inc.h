@@ -62,6 +62,9 @@ static void N(test_arithmetic)(void) {
         CHECK_LANES("add", V(add)(va, vb), a[i] + b[i]);
         CHECK_LANES("sub", V(sub)(va, vb), a[i] - b[i]);
         CHECK_LANES("mul", V(mul)(va, vb), a[i] * b[i]);
+        CHECK_LANES("div", V(div)(va, vb), a[i] / b[i]);
+        V(store)(got, V(if_negative)(va, vb, vc));
+        for (int i = 0; i < LANES; i++) N(check_lane)("if_negative", i, got[i], signbit(a[i]) ? b[i] : c[i]);
         CHECK_LANES("fnma", V(fnma)(va, vb, vc), FMA(-a[i], b[i], c[i]));
         CHECK_LANES("fma", V(fma)(va, vb, vc), FMA(a[i], b[i], c[i]));
         for (int i = 0; i < LANES; i++) once += got[i] == got[i] && got[i] != a[i] * b[i] + c[i];
@@ -71,9 +74,22 @@ static void N(test_arithmetic)(void) {
         for (int i = 0; i < LANES; i++)
             if (a[i] != a[i] || b[i] != b[i] || (a[i] == 0 && b[i] == 0)) a[i] = 2, b[i] = c[i] == c[i] ? c[i] : 1;
         CHECK_LANES("max", V(max)(V(load)(a), V(load)(b)), a[i] > b[i] ? a[i] : b[i]);
+        if (trial % 2) b[trial % LANES] = (REAL)NAN; /* which min lets through */
+        CHECK_LANES("min", V(min)(V(load)(a), V(load)(b)), a[i] < b[i] ? a[i] : b[i]);
 #undef CHECK_LANES
     }
     if (once < 1000) fail("%s: the values do not tell a fused multiply-add from two roundings", STRING(NAME));
+}
+
+/* All powers of two but the subnormal ones. */
+static void N(test_power2)(void) {
+    int top = SIZE == 4 ? 127 : 1023;
+    for (int k = 1 - top; k <= top; k++) {
+        REAL x[LANES], got[LANES];
+        for (int i = 0; i < LANES; i++) x[i] = (REAL)(i % 2 ? k : 1 - k);
+        V(store)(got, V(power2)(V(load)(x)));
+        for (int i = 0; i < LANES; i++) N(check_lane)("power2", i, got[i], (REAL)ldexp(1, i % 2 ? k : 1 - k));
+    }
 }
 
 /* The same in all lanes, as an implementation may look for lanes that need more care: sums halfway between two numbers, or a
@@ -193,6 +209,7 @@ static void N(test_fold4)(void) {
 
 static void N(test)(void) {
     N(test_arithmetic)();
+    N(test_power2)();
     N(test_fused)();
     N(test_tails)();
     N(test_fold4)();
