@@ -88,7 +88,7 @@ def attention(qkv, passages):
     taken = np.empty((len(qkv), qkv.shape[1] // 3), qkv.dtype)
     for passage in passages:
         query, key, value = qkv[passage].reshape(-1, 3, HEADS, taken.shape[1] // HEADS).transpose(1, 2, 0, 3)
-        weights = softmax(query @ key.transpose(0, 2, 1))  # (heads, tokens, tokens)
+        weights = softmax(query @ np.ascontiguousarray(key.transpose(0, 2, 1)))  # (heads, tokens, tokens)
         taken[passage] = (weights @ value).transpose(1, 0, 2).reshape(-1, taken.shape[1])
     return taken
 

@@ -52,14 +52,15 @@ def tokenizer(example):
 
 @pytest.fixture(scope="session")
 def batch(example, tokenizer):
-    """Passages of many lengths, the shortest and the longest included."""
-    texts = ["cat", LONG, *TEXTS.values()]
+    """Short passages of many lengths."""
+    texts = ["cat", *TEXTS.values()]
     return [passage.tokens for text in texts for passage in example.cut_into_passages(text, tokenizer)]
 
 
 def run(*arguments, cwd):
     command = [sys.executable, EXAMPLE, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # more would wait for the cores that run other tests
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 # The whole program
@@ -169,9 +170,10 @@ def stages(model):
     return run
 
 
-def test_each_stage_agrees_with_onnx_runtime(network, batch, stages):
+def test_each_stage_agrees_with_onnx_runtime(example, network, tokenizer, stages):
     """Each is given what ONNX Runtime gives to its own, so that an error shows where it arises."""
-    tokens = max(batch, key=len)
+    tokens = next(example.cut_into_passages(LONG, tokenizer)).tokens
+    assert len(tokens) == 256
     first, *outputs = stages(tokens)
     np.testing.assert_allclose(network.embed([tokens]), first, rtol=0, atol=2e-6)
     for layer, x, expected in zip(network.layers, [first, *outputs], outputs, strict=False):
