@@ -27,6 +27,8 @@ import sys
 import time
 
 import numpy as np
+
+import fastln
 from pipeline import (
     SetupError,
     Stopwatch,
@@ -42,8 +44,6 @@ from pipeline import (
     softmax,
     walk,
 )
-
-import fastln
 
 MODEL = "standard_v3_3"
 DESCRIPTION = "Tell the types of files with Magika's trained network, run in NumPy with fastln."

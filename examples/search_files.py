@@ -34,6 +34,8 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+
+import fastln
 from pipeline import (
     SetupError,
     Stopwatch,
@@ -51,11 +53,9 @@ from pipeline import (
     walk,
 )
 
-import fastln
-
 VOCABULARY = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
 LAYERS, HEADS, MAX_TOKENS = 6, 12, 256
-BATCH = 16  # passages at a time: 25 MB for an array of 1536 channels
+BATCH = 8  # passages at a time: at most 12 MB for an array of 1536 channels
 MAX_BYTES = 4 << 20
 TOLERANCE = 2e-6  # of a coordinate of an embedding, which has length 1
 DESCRIPTION = "Search text files by meaning with a trained transformer, run in NumPy with fastln."
@@ -88,7 +88,10 @@ def attention(qkv, passages):
     taken = np.empty((len(qkv), qkv.shape[1] // 3), qkv.dtype)
     for passage in passages:
         query, key, value = qkv[passage].reshape(-1, 3, HEADS, taken.shape[1] // HEADS).transpose(1, 2, 0, 3)
-        weights = softmax(query @ np.ascontiguousarray(key.transpose(0, 2, 1)))  # (heads, tokens, tokens)
+        key = np.ascontiguousarray(
+            key.transpose(0, 2, 1)
+        )  # for BLAS, which takes longer for so small a product as it lies
+        weights = softmax(query @ key)  # (heads, tokens, tokens)
         taken[passage] = (weights @ value).transpose(1, 0, 2).reshape(-1, taken.shape[1])
     return taken
 
