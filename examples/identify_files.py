@@ -19,26 +19,33 @@ NumPy's formula takes on the same array, which the last lines of the output repo
 """
 
 import argparse
-import collections
-import contextlib
-import errno
-import importlib
-import importlib.util
 import itertools
 import json
 import math
 import os
-import pathlib
-import stat
 import sys
 import time
 
 import numpy as np
 
 import fastln
+from pipeline import (
+    SetupError,
+    Stopwatch,
+    Tensors,
+    numpy_layer_norm,
+    onnx_session,
+    package_folder,
+    printable,
+    progress_bar,
+    report_normalization,
+    require_regular,
+    run_program,
+    softmax,
+    walk,
+)
 
 MODEL = "standard_v3_3"
-INSTALL = 'python -m pip install ".[examples]"'
 DESCRIPTION = "Tell the types of files with Magika's trained network, run in NumPy with fastln."
 EPILOG = """\
 One line for each file: its path, its type and the network's score for it.
@@ -71,50 +78,12 @@ TENSOR_NAMES = {
 }
 
 
-class SetupError(Exception):
-    """The network or a package that it needs is not there."""
-
-
-def require(package):
-    """Import an optional package, or say how to get it."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise SetupError(f"cannot import {package} ({error}). Install it with: {INSTALL}") from error
-
-
 # The network
 
 
 def gelu(x):
     """The tanh form of Hendrycks & Gimpel 2016 (arXiv:1606.08415), as in the graph."""
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def numpy_layer_norm(x, weight, bias, eps, axis):
-    """The formula as one writes it in NumPy: the yardstick for the times."""
-    mean = x.mean(axis, keepdims=True)
-    var = x.var(axis, keepdims=True)
-    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-    return (x - mean) / np.sqrt(var + eps) * weight.reshape(shape) + bias.reshape(shape)
-
-
-class Stopwatch:
-    """Seconds by name, added up."""
-
-    def __init__(self):
-        self.seconds = collections.Counter()
-
-    @contextlib.contextmanager
-    def __call__(self, name):
-        start = time.perf_counter()
-        yield
-        self.seconds[name] += time.perf_counter() - start
 
 
 class Network:
@@ -174,21 +143,13 @@ class Float64Network(Network):
 
 
 def model_folder():
-    """The folder of the installed package magika, found without importing it: that would load ONNX Runtime."""
-    spec = importlib.util.find_spec("magika")
-    if spec is None or not spec.submodule_search_locations:
-        raise SetupError(f"magika, the package with the trained network, is not installed. Install it with: {INSTALL}")
-    return pathlib.Path(spec.submodule_search_locations[0])
+    return package_folder("magika")
 
 
 def load_tensors(path):
     """The network's tensors under the names of `TENSOR_NAMES`."""
-    onnx, numpy_helper = require("onnx"), require("onnx.numpy_helper")
-    tensors = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
-    try:
-        return {name: numpy_helper.to_array(tensors[full_name]) for name, full_name in TENSOR_NAMES.items()}
-    except KeyError as missing:
-        raise SetupError(f"{path}: not the network that this example knows: no tensor {missing}") from missing
+    tensors = Tensors(path)
+    return {name: tensors[full_name] for name, full_name in TENSOR_NAMES.items()}
 
 
 class Rules:
@@ -238,27 +199,9 @@ class Rules:
 # Files
 
 
-def walk(paths):
-    """Yield (path, problem) for each file, problem being None or the OSError of a folder that cannot be listed."""
-    waiting = paths[::-1]
-    while waiting:
-        path = waiting.pop()
-        if not os.path.isdir(path):
-            yield path, None
-            continue
-        try:
-            names = sorted(os.listdir(path), reverse=True)
-        except OSError as problem:
-            yield path, problem
-            continue
-        inside = [os.path.join(path, name) for name in names]
-        waiting += [path for path in inside if not (os.path.islink(path) and os.path.isdir(path))]
-
-
 def read_ends(path, block_size):
-    """The first and the last block of a file. Only regular files are opened: a pipe or a terminal would block."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "neither a file nor a folder")
+    """The first and the last block of a file."""
+    require_regular(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(min(size, block_size))
@@ -291,11 +234,6 @@ class File:
         self.verdict = f"{label} {score:.4f}" + (f" (the network's guess: {guess})" if label != guess else "")
 
 
-def printable(path):
-    """The path on one line, whatever its bytes are."""
-    return path if path.isprintable() else ascii(path)[1:-1]
-
-
 # The comparison with ONNX Runtime
 
 
@@ -306,9 +244,7 @@ class Comparison:
     """
 
     def __init__(self, path, tensors, rules, stopwatch):
-        onnxruntime = require("onnxruntime")
-        onnxruntime.set_default_logger_severity(3)
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.session = onnx_session(path)
         self.float64_network = Float64Network(tensors)
         self.labels, self.stopwatch = rules.labels, stopwatch
         self.files = self.beyond = 0
@@ -365,15 +301,6 @@ class Comparison:
 # The program
 
 
-def progress_bar(paths, batch):
-    """A bar on the terminal when there is more than one batch of files, else one that shows nothing."""
-    tqdm = require("tqdm").tqdm
-    if not sys.stderr.isatty():
-        return tqdm(disable=True)
-    total = sum(1 for _ in walk(paths))
-    return tqdm(total=total, unit="file", leave=False, file=sys.stderr, disable=total <= batch)
-
-
 def identify(files, network, rules, comparison):
     """Give a verdict to all files of a batch that have none yet."""
     files = [file for file in files if file.tokens is not None]
@@ -388,16 +315,12 @@ def identify(files, network, rules, comparison):
 
 
 def report(files, unreadable, elapsed, seconds):
-    norm, formula = seconds["fastln"], seconds["NumPy's formula"]
-    elapsed -= formula + seconds["ONNX Runtime"] + seconds["float64"]
+    elapsed -= seconds["NumPy's formula"] + seconds["ONNX Runtime"] + seconds["float64"]
     print(f"\n{files} files in {elapsed:.2f} s" + (f"; {unreadable} paths could not be read" if unreadable else ""))
-    if not formula:
+    if not seconds["fastln"]:
         print("Nothing to normalize: no file was long enough for the network.")
         return
-    print(
-        f"Normalization: {norm:.4f} s with fastln (threads: {fastln.get_num_threads()}); NumPy's formula on the same "
-        f"arrays: {formula:.4f} s, {formula / norm:.1f} times as long (measured in this run, not in the total)."
-    )
+    report_normalization(seconds)
 
 
 def run(args):
@@ -441,19 +364,7 @@ def main(argv=None):
     parser.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a folder with all that is in it")
     parser.add_argument("--compare", action="store_true", help="run the network in ONNX Runtime, too, and compare")
     parser.add_argument("--batch", metavar="N", type=positive, default=32, help="files at a time (32; 5 MB each)")
-    args = parser.parse_args(argv)
-    sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        return run(args)
-    except SetupError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return run_program(parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -382,9 +382,10 @@ def run(*arguments, cwd, **options):
 
 
 def run_as_module(before, *arguments, cwd):
-    """After some Python code in the same process."""
-    argv = ["identify_files.py", *map(str, arguments)]
-    code = f"{before}\nimport runpy, sys\nsys.argv = {argv}\nrunpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+    """After some Python code in the same process, with the script's folder on the path, as Python puts it there."""
+    argv, folder = ["identify_files.py", *map(str, arguments)], str(EXAMPLE.parent)
+    code = f"{before}\nimport runpy, sys\nsys.argv = {argv}\nsys.path.insert(0, {folder!r})\n"
+    code += f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
