@@ -58,7 +58,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
 static int N(combine_given)(const fastln_task *task, const fastln_rows *row, const char *tail,
                             const fastln_piece *pieces, ptrdiff_t leaf, fastln_scale *scale) {
     N(scales) s;
-    (void)tail, (void)pieces, (void)leaf;
+    (void)task, (void)tail, (void)pieces, (void)leaf;
     scale->cold = !N(given)(row, 0, 1, &scale->k, &s);
     N(keep_scale)(&s, scale);
     return 1;
