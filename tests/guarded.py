@@ -123,12 +123,16 @@ def check_family(shape, fmt, at_end, memory):
     x = place("x", vectors.rows(fmt, length, samples * groups).reshape(samples, channels, places))
     out = place("out", np.zeros_like(x))
     weight, bias = (place(n, p) for n, p in zip(("weight", "bias"), vectors.parameters(fmt, channels), strict=True))
-    mean, rstd = (place(n, a) for n, a in (("mean", np.linspace(-1, 1, channels)), ("rstd", np.linspace(0.5, 2, channels))))
+    mean, rstd = (
+        place(n, a) for n, a in (("mean", np.linspace(-1, 1, channels)), ("rstd", np.linspace(0.5, 2, channels)))
+    )
     residual = place("residual", vectors.rows(fmt, length, samples * groups, salt=1).reshape(x.shape))
     total = place("sum", np.zeros_like(x))
     last = x.reshape(samples, places, channels)
     per_sample = samples, 1, channels
-    more = [place(f"full {n}", p.reshape(per_sample)) for n, p in enumerate(vectors.parameters(fmt, samples * channels))]
+    more = [
+        place(f"full {n}", p.reshape(per_sample)) for n, p in enumerate(vectors.parameters(fmt, samples * channels))
+    ]
     for name in memory.keys() - {"out", "sum"}:
         memory[name].read_only()
     calls = [
@@ -147,7 +151,15 @@ def check_family(shape, fmt, at_end, memory):
         lambda a, out, s: fastln.add_rms_norm(a["x"], a["r"].reshape(x.shape), out=out, sum_out=s),
         lambda a, out, s: (fastln.moments(a["x"]), fastln.batch_moments(a["x"])),
     ]
-    inside = {"x": x, "last": last, "r": residual.reshape(last.shape), "w": weight, "b": bias, "mean": mean, "rstd": rstd}
+    inside = {
+        "x": x,
+        "last": last,
+        "r": residual.reshape(last.shape),
+        "w": weight,
+        "b": bias,
+        "mean": mean,
+        "rstd": rstd,
+    }
     inside |= {"w2": more[0], "b2": more[1]}
     outside = {name: a.copy() for name, a in inside.items()}
     for i, call in enumerate(calls):
@@ -161,8 +173,10 @@ def check_family(shape, fmt, at_end, memory):
         assert out.tobytes() == expected.tobytes(), f"call {i}: another result between guard pages"
         assert total.tobytes() == expected_sum.tobytes(), f"call {i}: another sum between guard pages"
         if i == len(calls) - 1:
-            np.testing.assert_array_equal(np.concatenate([np.ravel(b) for a in got for b in a]),
-                                          np.concatenate([np.ravel(b) for a in result for b in a]))
+            np.testing.assert_array_equal(
+                np.concatenate([np.ravel(b) for a in got for b in a]),
+                np.concatenate([np.ravel(b) for a in result for b in a]),
+            )
         for name in ("out", "sum"):
             around = memory[name].bytes[: -x.nbytes] if at_end else memory[name].bytes[x.nbytes :]
             assert (around == 0xA5).all(), f"call {i}: written outside of {name}"

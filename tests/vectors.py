@@ -358,7 +358,9 @@ class Case:
         """weight and bias as the driver reads them."""
         *_, step, count = self.parts
         if self.kind == "ada":
-            return tuple(np.full((len(self.rows), 1), p, self.fmt.compute) for p in (-C_AND_K[0] * C_AND_K[1], C_AND_K[0]))
+            return tuple(
+                np.full((len(self.rows), 1), p, self.fmt.compute) for p in (-C_AND_K[0] * C_AND_K[1], C_AND_K[0])
+            )
         shape = (count,) if step < 0 else (len(self.rows), count)
         both = parameters(self.fmt, int(np.prod(shape)))
         return tuple(p.reshape(shape) if used else None for p, used in zip(both, self.affine, strict=True))
