@@ -360,6 +360,10 @@ cdef ndarray as_parts(ndarray v, ndarray x, uint64_t axes, fastln_task *task):
     if values == 1:
         task.form = FASTLN_SPREAD
         return v
+    if inner != 1 and values * inner != length:  # repeated on both sides, by channels in the middle: in memory on one
+        v = np.repeat(v, inner, axis=last)
+        values *= inner
+        inner = 1
     if inner == 1:  # the same again and again
         count = min(SHORT_VECTOR // values + 1, length // values)
         task.part = count * values

@@ -1,7 +1,7 @@
 """Arrays with an unreadable page right behind, or right before, them: one value too far is a crash. Not a test itself:
 test_guard_pages.py runs it in a process of its own.
 
-    python guarded.py INSTRUCTION_SET FORMAT rows|columns|apart|backwards
+    python guarded.py INSTRUCTION_SET FORMAT rows|columns|apart|backwards|family
 """
 
 import ctypes
@@ -101,11 +101,106 @@ def check(shape, fmt, layout, at_end, gap, memory):
         assert (memory["out"].bytes == 0xA5).all(), "written outside of out"
 
 
+# (samples, groups, channels of a group, places): parts that are repeated in memory and parts that are not, with tails.
+FAMILY = [
+    (1, 2, 3, 1), (2, 3, 4, 7), (1, 2, 5, 16), (2, 2, 3, 33), (1, 3, 90, 3), (3, 5, 1, 64), (1, 2, 2, 515), (1, 4, 17, 17),
+    (1, 1, 2, 4099), (2, 2, 2050, 5),
+]  # fmt: skip
+
+
+def check_family(shape, fmt, at_end, memory):
+    """Each call with all of its arrays between the guards gives what it gives for copies of them elsewhere."""
+    samples, groups, per_group, places = shape
+    channels, length = groups * per_group, per_group * places
+    for guarded in memory.values():
+        guarded.read_write()
+
+    def place(name, values):
+        array = memory[name].array((values.size,), values.dtype, at_end).reshape(values.shape)
+        array[...] = values
+        return array
+
+    x = place("x", vectors.rows(fmt, length, samples * groups).reshape(samples, channels, places))
+    out = place("out", np.zeros_like(x))
+    weight, bias = (place(n, p) for n, p in zip(("weight", "bias"), vectors.parameters(fmt, channels), strict=True))
+    mean, rstd = (
+        place(n, a) for n, a in (("mean", np.linspace(-1, 1, channels)), ("rstd", np.linspace(0.5, 2, channels)))
+    )
+    residual = place("residual", vectors.rows(fmt, length, samples * groups, salt=1).reshape(x.shape))
+    total = place("sum", np.zeros_like(x))
+    last = x.reshape(samples, places, channels)
+    per_sample = samples, 1, channels
+    more = [
+        place(f"full {n}", p.reshape(per_sample)) for n, p in enumerate(vectors.parameters(fmt, samples * channels))
+    ]
+    for name in memory.keys() - {"out", "sum"}:
+        memory[name].read_only()
+    calls = [
+        lambda a, out, s: fastln.group_norm(a["x"], groups, a["w"], a["b"], out=out),
+        lambda a, out, s: fastln.instance_norm(a["x"], a["w"], None, out=out),
+        lambda a, out, s: fastln.batch_norm(a["x"], a["mean"], a["rstd"], a["w"], a["b"], out=out),
+        lambda a, out, s: fastln.batch_norm(
+            a["last"], a["mean"], a["rstd"], a["w"], a["b"], axis=-1, out=out.reshape(last.shape)
+        ),
+        lambda a, out, s: fastln.layer_norm(a["last"], a["w2"], a["b2"], out=out.reshape(last.shape)),
+        lambda a, out, s: fastln.layer_norm(a["x"], a["w2"].reshape(samples, channels, 1), axis=1, out=out),
+        lambda a, out, s: fastln.ada_norm(a["x"], out=out),
+        lambda a, out, s: fastln.add_layer_norm(
+            a["last"], a["r"], a["w2"], a["b2"], out=out.reshape(last.shape), sum_out=s.reshape(last.shape)
+        ),
+        lambda a, out, s: fastln.add_rms_norm(a["x"], a["r"].reshape(x.shape), out=out, sum_out=s),
+        lambda a, out, s: (fastln.moments(a["x"]), fastln.batch_moments(a["x"])),
+    ]
+    inside = {
+        "x": x,
+        "last": last,
+        "r": residual.reshape(last.shape),
+        "w": weight,
+        "b": bias,
+        "mean": mean,
+        "rstd": rstd,
+    }
+    inside |= {"w2": more[0], "b2": more[1]}
+    outside = {name: a.copy() for name, a in inside.items()}
+    for i, call in enumerate(calls):
+        expected, expected_sum = np.zeros_like(x), np.zeros_like(x)
+        result = call(outside, expected, expected_sum)
+        out[...] = total[...] = 0
+        for name in ("out", "sum"):
+            around = memory[name].bytes[: -x.nbytes] if at_end else memory[name].bytes[x.nbytes :]
+            around[:] = 0xA5
+        got = call(inside, out, total)
+        assert out.tobytes() == expected.tobytes(), f"call {i}: another result between guard pages"
+        assert total.tobytes() == expected_sum.tobytes(), f"call {i}: another sum between guard pages"
+        if i == len(calls) - 1:
+            np.testing.assert_array_equal(
+                np.concatenate([np.ravel(b) for a in got for b in a]),
+                np.concatenate([np.ravel(b) for a in result for b in a]),
+            )
+        for name in ("out", "sum"):
+            around = memory[name].bytes[: -x.nbytes] if at_end else memory[name].bytes[x.nbytes :]
+            assert (around == 0xA5).all(), f"call {i}: written outside of {name}"
+
+
+def family(fmt):
+    names = ["x", "out", "weight", "bias", "mean", "rstd", "residual", "sum", "full 0", "full 1"]
+    memory = {name: Guarded(400_000) for name in names}
+    for shape in FAMILY:
+        for at_end in (True, False):
+            print(f"{shape}, unreadable page {'behind' if at_end else 'before'}", end="\r", flush=True)
+            check_family(shape, fmt, at_end, memory)
+    print(f"{2 * len(FAMILY)} cases hold")
+
+
 def main(isa, name, layout):
     faulthandler.enable()
     fmt = vectors.BY_NAME[name]
     memory = {}
     count = 0
+    if layout == "family":
+        with isas.using(isa):
+            family(fmt)
+        return
     with isas.using(isa):
         for shape in cases(fmt, layout):
             size = 600_000 if shape[0] * shape[1] < 30_000 else 4_000_000

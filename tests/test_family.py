@@ -162,6 +162,24 @@ def test_groups_have_the_bits_of_rows(fmt, isa):
 
 
 @every_format
+def test_channels_in_the_middle(fmt, isa):
+    """Weights are repeated on both sides of theirs, in parts of any length, by themselves and among other axes."""
+    for before, groups, channels, after in ((2, 1, 2, 2), (3, 2, 3, 5), (2, 3, 2, 17), (33, 2, 5, 40), (7, 1, 300, 3)):
+        rows = nasty_rows(fmt, before * channels * after, 2 * groups)
+        x = rows.reshape(2, groups, before, channels, after).swapaxes(1, 2)
+        x = np.ascontiguousarray(x).reshape(2, before, groups * channels, after)
+        weight, bias = vectors.parameters(fmt, groups * channels)
+        full = [
+            np.tile(np.repeat(p.reshape(groups, 1, channels), after, axis=2), (2, before, 1)).reshape(rows.shape)
+            for p in (weight, bias)
+        ]
+        y = rows_one_by_one(rows, *full, 1e-5).reshape(2, groups, before, channels, after).swapaxes(1, 2)
+        for name, view in each_layout(x):
+            got = fastln.group_norm(view, groups, weight, bias, channel_axis=2)
+            assert_same([got], [y.reshape(x.shape)], f"{x.shape} {name}")
+
+
+@every_format
 def test_instance_norm_is_group_norm_of_single_channels(fmt, isa):
     for places in ((1,), (7,), (16,), (5, 53)):
         rows = nasty_rows(fmt, int(np.prod(places)), 10)

@@ -20,7 +20,7 @@ def run(*arguments):
 
 
 @linux_only
-@pytest.mark.parametrize("layout", ["rows", "columns", "apart", "backwards"])
+@pytest.mark.parametrize("layout", ["rows", "columns", "apart", "backwards", "family"])
 @pytest.mark.parametrize("fmt", vectors.FORMATS, ids=str)
 def test_arrays_between_unreadable_pages(fmt, layout, isa):
     done = run(isa, fmt.name, layout)

@@ -290,17 +290,22 @@ EPS = [1e-5, 1e-12, 0.0]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Files for the C driver (tests/c/driver.c), one per format. For each case: a header, then x, weight and bias.
+# Files for the C driver (tests/c/driver.c), one per format. For each case: a header, then x, weight and bias, then mean
+# and rstd, in float64, if they are given.
 #
-#   8 int64   operation, dtype (in the order of src/fastln.h), layout, rows, length, affine, subtract_mean, inner
+#   13 int64  operation, dtype (in the order of src/fastln.h), layout, rows, length, affine, subtract_mean, inner, form,
+#             part, part_step, parameters, moments
 #   1 double  eps                                                                              (little-endian)
 #
 # layout: how x lies in memory, as (rows, length) or, in columns and scattered, as (length, rows); reversed has the
 # values of a row backwards, permuted has them as (length / inner, inner) where the row has (inner, length / inner).
-# affine: 1 if there is a weight, plus 2 if there is a bias; both have `length` values of the compute type. The driver
-# answers with y, of x's layout and dtype, case after case.
+# affine: 1 if there is a weight, plus 2 if there is a bias; both have `parameters` values of the compute type, for all rows
+# together if part_step is -1, or for each. The driver answers with y, of x's layout and dtype, or with moments, the means
+# and then the variances in float64, case after case.
 
 LAYOUTS = ["rows", "columns", "scattered", "reversed", "permuted"]
+KINDS = ["own", "repeated", "spread", "one", "ada", "given", "moments"]  # beside plain weights and biases
+C_AND_K = 1.5, 0.25  # of AdaNorm
 
 
 @dataclass(frozen=True)
@@ -312,6 +317,7 @@ class Case:
     affine: tuple
     eps: float
     subtract_mean: bool
+    kind: str = "plain"
 
     @property
     def rows(self):
@@ -334,17 +340,56 @@ class Case:
         return next(self.length // n for n in [*range(2, 200), self.length] if self.length % n == 0)
 
     @property
+    def parts(self):
+        """form (FASTLN_EACH, _SPREAD, _ADA), part, part_step and the number of a row's parameters."""
+        return {
+            "plain": (0, 0, -1, self.length),
+            "own": (0, 0, 0, self.length),
+            "repeated": (0, self.inner, 0, self.inner),
+            "spread": (1, self.inner, 1, self.length // self.inner),
+            "one": (1, 0, 0, 1),
+            "ada": (2, 0, 0, 1),
+            "given": (0, 0, -1, self.length),
+            "moments": (0, 0, -1, 0),
+        }[self.kind]
+
+    @property
+    def stored(self):
+        """weight and bias as the driver reads them."""
+        *_, step, count = self.parts
+        if self.kind == "ada":
+            return tuple(
+                np.full((len(self.rows), 1), p, self.fmt.compute) for p in (-C_AND_K[0] * C_AND_K[1], C_AND_K[0])
+            )
+        shape = (count,) if step < 0 else (len(self.rows), count)
+        both = parameters(self.fmt, int(np.prod(shape)))
+        return tuple(p.reshape(shape) if used else None for p, used in zip(both, self.affine, strict=True))
+
+    def for_each_value(self, p):
+        if p is None or self.kind in ("plain", "given"):
+            return p
+        repeated = np.tile(p, self.length // self.inner) if self.kind == "repeated" else p
+        return np.repeat(repeated, self.length // repeated.shape[1], axis=1)
+
+    @property
     def weight(self):
-        return parameters(self.fmt, self.length)[0] if self.affine[0] else None
+        return self.for_each_value(self.stored[0])
 
     @property
     def bias(self):
-        return parameters(self.fmt, self.length)[1] if self.affine[1] else None
+        return self.for_each_value(self.stored[1])
+
+    @property
+    def statistics(self):
+        """mean and rstd, some of them extreme."""
+        mean, rstd = np.linspace(-3, 1e4, len(self.rows)), np.linspace(1e-3, 7, len(self.rows))
+        mean[2:3], rstd[2:3] = 1e39, 1e-39
+        return mean, rstd
 
     def pack(self):
         x = self.rows
         header = struct.pack(
-            "<8qd",
+            "<13qd",
             OPERATIONS.index(self.operation),
             FORMATS.index(self.fmt),
             LAYOUTS.index(self.layout),
@@ -353,11 +398,12 @@ class Case:
             self.affine[0] + 2 * self.affine[1],
             self.subtract_mean,
             self.inner,
+            *self.parts,
+            self.kind == "moments",
             self.eps,
         )
-        return b"".join(
-            [header, self.arrange(x).tobytes(), *(p.tobytes() for p in (self.weight, self.bias) if p is not None)]
-        )
+        arrays = [self.arrange(x), *self.stored, *(self.statistics if self.kind == "given" else ())]
+        return header + b"".join(a.tobytes() for a in arrays if a is not None)
 
 
 def cases(fmt):
@@ -373,6 +419,15 @@ def cases(fmt):
                 yield Case(fmt, "layer_norm", length, layout, used, eps, subtract_mean=(i + j) % 4 != 3)
                 if "bias" not in form:
                     yield Case(fmt, "rms_norm", length, layout, used, eps, subtract_mean=False)
+        kinds = KINDS if length > SHORT[-1] else [KINDS[i % len(KINDS)], KINDS[(i + 3) % len(KINDS)]]
+        for j, kind in enumerate(kinds):
+            layout = layouts[(i + j) % len(layouts)]
+            if layout == "columns" and kind in ("own", "repeated", "spread"):
+                layout = "scattered"  # columns know no parts, and no parameters of their own for each value
+            used = (True, True) if kind == "ada" else (False, False) if kind == "moments" else (i % 3 != 1, i % 3 != 0)
+            operation = "normalize" if kind == "given" else "layer_norm"
+            eps = 0.0 if kind == "moments" else EPS[i % 3]
+            yield Case(fmt, operation, length, layout, used, eps, subtract_mean=True, kind=kind)
 
 
 def write_vectors(folder):

@@ -1,5 +1,5 @@
 /* driver.c: the kernels without Python. Reads cases from standard input, as tests/vectors.py writes them, and writes
- * each y to standard output; so an instruction set that only an emulator runs can be compared bit for bit.
+ * each y, or mean and variance, to standard output; so an instruction set that only an emulator runs can be compared bit for bit.
  *
  *   driver ISA < cases > results
  *   driver ISA steps < cases > results      the steps of recurrent cells */
@@ -52,10 +52,11 @@ static ptrdiff_t lay_out(fastln_task *task, int layout, ptrdiff_t rows, ptrdiff_
     return layout == REVERSED ? (length - 1) * item : 0;
 }
 
-/* Operation, dtype, layout, rows, length, affine bits, subtract_mean, inner; then eps; then the
- * values of x, weight and bias. */
+/* Operation, dtype, layout, rows, length, affine bits, subtract_mean, inner, form, part, part_step (-1:
+ * one weight and bias for all rows, and no parts), parameters of a row, whether only moments are wanted; then eps; then the values of x,
+ * weight and bias; then, of `normalize`, mean and rstd. */
 static int do_case(void) {
-    int64_t head[8];
+    int64_t head[13];
     double eps;
     size_t got = fread(head, 1, sizeof head, stdin);
     if (got == 0) return 0;
@@ -65,17 +66,26 @@ static int do_case(void) {
     fastln_task task = {.operation = (fastln_operation)head[0],
                         .dtype = (fastln_dtype)head[1],
                         .subtract_mean = (int)head[6],
+                        .form = (fastln_form)head[8],
+                        .part = (ptrdiff_t)head[9],
+                        .part_step = head[10] < 0 ? 0 : (ptrdiff_t)head[10],
+                        .wide = head[12] || head[0] == FASTLN_normalize,
                         .eps = eps};
     ptrdiff_t first =
         lay_out(&task, (int)head[2], (ptrdiff_t)rows, (ptrdiff_t)length, (ptrdiff_t)head[7], (ptrdiff_t)item);
+    size_t parameters = (size_t)head[11], count = parameters * (head[10] < 0 ? 1 : rows);
     char *x = read_bytes(rows * length * item), *y = malloc(rows * length * item + 1);
-    void *weight = head[5] & 1 ? read_bytes(length * real) : NULL,
-         *bias = head[5] & 2 ? read_bytes(length * real) : NULL;
-    if (!y) fail("out of memory");
-    task.x = x + first, task.y = y + first, task.weight = weight, task.bias = bias;
+    void *weight = head[5] & 1 ? read_bytes(count * real) : NULL, *bias = head[5] & 2 ? read_bytes(count * real) : NULL;
+    double *stats = head[0] == FASTLN_normalize ? read_bytes(2 * rows * sizeof(double)) : NULL;
+    if (head[12]) stats = malloc(2 * rows * sizeof(double));
+    if (!y || (head[12] && !stats)) fail("out of memory");
+    task.x = x + first, task.y = head[12] ? NULL : y + first, task.weight = weight, task.bias = bias;
+    task.strides[0].weight = task.strides[0].bias = count > parameters ? (ptrdiff_t)(parameters * real) : 0;
+    if (stats) task.mean = stats, task.rstd = stats + rows, task.strides[0].stat = sizeof(double);
     if (fastln_run(&task) != 0) fail("out of memory");
-    if (fwrite(y, item, rows * length, stdout) != rows * length) fail("cannot write");
-    free(x), free(y), free(weight), free(bias);
+    size_t size = head[12] ? 2 * rows * sizeof(double) : rows * length * item;
+    if (fwrite(head[12] ? (char *)stats : y, 1, size, stdout) != size) fail("cannot write");
+    free(x), free(y), free(weight), free(bias), free(stats);
     return 1;
 }
 
