@@ -8,7 +8,10 @@ anew, and W h^T for several, whose result is transposed on the way into the kern
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 cimport numpy as cnp
-from numpy cimport NPY_FLOAT64, PyArray_DATA, PyArray_STRIDES, ndarray, npy_intp
+from numpy cimport (
+    NPY_ARRAY_CARRAY, NPY_ARRAY_CARRAY_RO, NPY_ARRAY_ENSURECOPY, NPY_ARRAY_FORCECAST, NPY_FLOAT32, NPY_FLOAT64,
+    PyArray_DATA, PyArray_FROM_OTF, PyArray_STRIDES, ndarray,
+)
 
 from fastln._core cimport (
     FASTLN_f32, FASTLN_f64, FASTLN_gru, FASTLN_lstm, FASTLN_rnn_relu, FASTLN_rnn_tanh, as_array, as_eps, fastln_cell,
@@ -36,6 +39,16 @@ def real(a, str name):
     """`a` as an array, and the dtype that is computed in: float32 for it and the half types, else float64."""
     cdef ndarray v = as_array(a, name)
     return v, F64 if result_type(v, name) == NPY_FLOAT64 else F32
+
+
+def copy_state(state, str name, Py_ssize_t batch, Py_ssize_t hidden, dtype):
+    """A part of a state as the loop takes it, and may write to it."""
+    cdef ndarray v = as_array(state, name)
+    result_type(v, name)
+    if v.ndim != 2 or v.shape[0] != batch or v.shape[1] != hidden:
+        raise ValueError(f"{name}: expected shape {(batch, hidden)}, got {(<object>v).shape}")
+    return PyArray_FROM_OTF(v, NPY_FLOAT64 if dtype == F64 else NPY_FLOAT32,
+                            NPY_ARRAY_CARRAY | NPY_ARRAY_FORCECAST | NPY_ARRAY_ENSURECOPY)
 
 
 def check_eps(eps):
@@ -74,17 +87,17 @@ cdef class Cell:
         with np.errstate(over="ignore"):  # it may be for float64 alone
             return None if a is None else np.ascontiguousarray(a, self.dtype)
 
-    def run(self, x, ndarray h, ndarray c, ndarray y, ndarray lengths):
+    def run(self, ndarray x, ndarray h, ndarray c, ndarray y, ndarray lengths):
         """Goes through x (T, B, I), of any dtype and strides. h and c (B, H), contiguous, become the final state; y
         (T, B, H), of which the last axis is contiguous, the states on the way. lengths: intp, or None."""
         cdef Py_ssize_t steps = x.shape[0], batch = x.shape[1], width = self.step.width
         cdef Py_ssize_t row = width * self.dtype.itemsize, first, n
         cdef Py_ssize_t most = max(1, min(steps, PART // max(1, batch * row)))
         cdef fastln_step step = self.step
+        cdef int type_num = NPY_FLOAT64 if step.dtype == FASTLN_f64 else NPY_FLOAT32
         cdef ndarray terms, sums, columns
         if steps == 0 or batch == 0:
             return
-        inputs = np.empty((most, batch, x.shape[2]), self.dtype)
         terms = np.empty((most * batch, width), self.dtype)
         sums = np.empty((batch, width), self.dtype)
         columns = np.empty((width, batch), self.dtype) if batch > 1 else None
@@ -100,18 +113,19 @@ cdef class Cell:
         for first in range(0, steps, most):
             PyErr_CheckSignals()
             n = min(most, steps - first)
-            np.copyto(inputs[:n], x[first:first + n], "unsafe")
-            self.find_terms(inputs[:n].reshape(n * batch, x.shape[2]), terms[:n * batch])
+            inputs = PyArray_FROM_OTF(x if n == steps else x[first:first + n], type_num,
+                                      NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST)
+            self.find_terms(inputs.reshape(n * batch, x.shape[2]), terms if n == most else terms[:n * batch])
             step.input = PyArray_DATA(terms)
             if batch == 1:
                 self.walk(&step, n, h, self.transposed_hh, sums, row, PyArray_STRIDES(y)[0])
             else:
                 self.walk(&step, n, self.weight_hh, h.T, columns, batch * row, PyArray_STRIDES(y)[0])
 
-    cdef int find_terms(self, object inputs, object terms) except -1:
-        PyArray_MatrixProduct2(inputs, self.weight_ih, <ndarray>terms)
+    cdef int find_terms(self, object inputs, ndarray terms) except -1:
+        PyArray_MatrixProduct2(inputs, self.weight_ih, terms)
         for begin, end, weight, bias in self.norms:
-            part = terms[:, begin:end]
+            part = terms if end - begin == self.step.width else terms[:, begin:end]
             layer_norm(part, weight, bias, self.step.eps, out=part)
         return 0
 

@@ -30,7 +30,7 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -73,6 +73,7 @@ class _Recurrent:
                 if parameters[name].shape != expected:
                     raise ValueError(f"{name}: expected shape {expected}, got {parameters[name].shape}")
         self._parameters = parameters
+        self._inputs, self._hidden = int(ih.shape[1]), int(hidden)
         self._eps = _cells.check_eps(eps)
         self._cells: dict[Any, _cells.Cell] = {}
 
@@ -114,12 +115,12 @@ class _Recurrent:
     @property
     def input_size(self) -> int:
         """I"""
-        return int(self._parameters["weight_ih"].shape[1])
+        return self._inputs
 
     @property
     def hidden_size(self) -> int:
         """H"""
-        return int(self._parameters["weight_hh"].shape[1])
+        return self._hidden
 
     @property
     def eps(self) -> float:
@@ -162,10 +163,10 @@ class _Recurrent:
             For shapes that do not fit, and lengths out of range.
         """
         data, dtype = _cells.real(x, "x")
-        if data.ndim != 3 or data.shape[2] != self.input_size:
-            expected = f"({'B, T' if batch_first else 'T, B'}, {self.input_size})"
+        if data.ndim != 3 or data.shape[2] != self._inputs:
+            expected = f"({'B, T' if batch_first else 'T, B'}, {self._inputs})"
             raise ValueError(f"x: expected shape {expected}, got {data.shape}")
-        y = np.empty((*data.shape[:2], self.hidden_size), dtype)
+        y = np.empty((*data.shape[:2], self._hidden), dtype)
         in_time, y_in_time = (data.swapaxes(0, 1), y.swapaxes(0, 1)) if batch_first else (data, y)
         steps, batch = in_time.shape[:2]
         parts = self._start(state, batch, dtype)
@@ -196,8 +197,8 @@ class _Recurrent:
             As in a call.
         """
         data, dtype = _cells.real(x, "x")
-        if data.ndim != 2 or data.shape[1] != self.input_size:
-            raise ValueError(f"x: expected shape (B, {self.input_size}), got {data.shape}")
+        if data.ndim != 2 or data.shape[1] != self._inputs:
+            raise ValueError(f"x: expected shape (B, {self._inputs}), got {data.shape}")
         parts = self._start(state, len(data), dtype)
         h = parts[0]
         self._cell(dtype).run(data[None], h, parts[1] if len(parts) > 1 else None, h[None], None)
@@ -205,14 +206,15 @@ class _Recurrent:
 
     def _start(self, state: Any, batch: int, dtype: np.dtype[Any]) -> list[_Array]:
         """The parts of a new state, equal to the given one."""
-        shape = (batch, self.hidden_size)
+        hidden = self._hidden
         if state is None:
-            return [np.zeros(shape, dtype) for _ in self._states]
+            return [np.zeros((batch, hidden), dtype) for _ in self._states]
         if len(self._states) == 1:
-            return [_copy_state(state, "state", shape, dtype)]
+            return [_cells.copy_state(state, "state", batch, hidden, dtype)]
         if not isinstance(state, (tuple, list)) or len(state) != 2:
             raise TypeError(f"state: expected a pair (h, c), got {type(state).__name__}")
-        return [_copy_state(part, name, shape, dtype) for part, name in zip(state, self._states, strict=True)]
+        h, c = state
+        return [_cells.copy_state(h, "h", batch, hidden, dtype), _cells.copy_state(c, "c", batch, hidden, dtype)]
 
     def _cell(self, dtype: np.dtype[Any]) -> _cells.Cell:
         """The parameters as the loop takes them, made once for each of the two dtypes."""
@@ -370,7 +372,7 @@ class LayerNormLSTM(_Recurrent):
         bias = self._sum("norm_ih_bias", "norm_hh_bias", "bias")
         return {
             "kind": "lstm",
-            "norms": [(0, 4 * self.hidden_size, p.get("norm_ih_weight"), bias)],
+            "norms": [(0, 4 * self._hidden, p.get("norm_ih_weight"), bias)],
             "weight": p.get("norm_hh_weight"),
             "inner_weight": p.get("norm_c_weight"),
             "inner_bias": p.get("norm_c_bias"),
@@ -452,7 +454,7 @@ class LayerNormGRU(_Recurrent):
         super().__init__(weight_ih, weight_hh, vectors, eps)
 
     def _terms(self) -> dict[str, Any]:
-        p, hidden = self._parameters, self.hidden_size
+        p, hidden = self._parameters, self._hidden
         gates = (0, 2 * hidden, p.get("norm_ih_weight"), self._sum("norm_ih_bias", "norm_hh_bias"))
         return {
             "kind": "gru",
@@ -481,13 +483,6 @@ def _parameter(value: ArrayLike, name: str) -> _Array:
     copy = np.array(data, dtype, order="C")
     copy.flags.writeable = False
     return copy
-
-
-def _copy_state(value: ArrayLike, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> _Array:
-    data, _ = _cells.real(value, name)
-    if data.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {data.shape}")
-    return np.array(data, dtype, order="C")
 
 
 def _lengths(value: ArrayLike, batch: int, steps: int) -> NDArray[np.intp]:
