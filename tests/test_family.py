@@ -5,7 +5,7 @@ A result is compared with the oracle once: where another instruction set or layo
 checked. The sums of two arrays, and moments, are in test_added.py and test_moments.py.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def length_of(shape):
     return shape[2] * int(np.prod(shape[3]))
 
 
-@lru_cache(maxsize=None)
+@cache
 def exact_groups(fmt, shape, eps):
     m = oracle.moments(vectors.rows(fmt, length_of(shape), shape[0] * shape[1]))
     return oracle.normalize(m, eps).t, m.in_contract
@@ -382,7 +382,7 @@ def test_bad_values_in_statistics(fmt, isa):
     assert (y[1] == 2).all()
 
 
-@lru_cache(maxsize=None)
+@cache
 def exact_channels(fmt, shape, eps, away):
     """x (N, C, ...) as channels (C, N * ...), their mean and variance, and the exact t."""
     samples, channels, places = shape
