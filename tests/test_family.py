@@ -180,6 +180,21 @@ def test_channels_in_the_middle(fmt, isa):
 
 
 @every_format
+def test_pieces_of_long_groups_begin_inside_of_parts(fmt, isa):
+    """A row among threads, or of values that are apart, with few weights that are repeated again and again."""
+    n, channels = 70_001, 3
+    x = fmt.cast(vectors.generator(fmt, n).standard_normal((1, n, channels)) + 2)
+    weight, bias = vectors.parameters(fmt, channels)
+    full = [np.tile(p, n) for p in (weight, bias)]
+    expected = fastln.layer_norm(x.reshape(1, -1), *full).reshape(x.shape)
+    for view in (x, np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2]):
+        for threads in (1, 3):
+            with fastln.num_threads(threads):
+                got = fastln.group_norm(view, 1, weight, bias, channel_axis=-1)
+            assert_same([got], [expected], f"{threads} threads")
+
+
+@every_format
 def test_instance_norm_is_group_norm_of_single_channels(fmt, isa):
     for places in ((1,), (7,), (16,), (5, 53)):
         rows = nasty_rows(fmt, int(np.prod(places)), 10)
