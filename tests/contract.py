@@ -22,7 +22,7 @@ def allowance(t, exact, fmt, weight, bias):
 
 
 def ada_allowance(t, exact, fmt, c, minus_ck):
-    """The same for y = t * fma(t, -ck, c): the error of t, of either sign, goes in twice; then there are two roundings."""
+    """The same for y = t * fma(t, -ck, c): the error of t goes in twice; then there are two roundings."""
     of_t = 4 * fmt.unit * np.maximum(1, np.abs(t))
     inner = np.abs(c + minus_ck * t) + np.abs(minus_ck) * of_t
     of_y = np.abs(c + 2 * minus_ck * t) * of_t + np.abs(minus_ck) * of_t**2
@@ -104,8 +104,8 @@ def assert_stats_hold(mean, rstd, exact, fmt, rows=None, context=""):
 
 
 def assert_moments_hold(mean, var, m, fmt, rows=None, context=""):
-    """Mean and variance, float64 of any format, within 4 units: the variance of itself, the mean of itself or of a standard
-    deviation, the larger of the two. m: the oracle's moments."""
+    """Mean and variance, float64 of any format, within 4 units: the variance of itself, the mean of itself or of a
+    standard deviation, the larger of the two. m: the oracle's moments."""
     assert mean.dtype == var.dtype == np.float64
     rows = np.ones(var.shape, bool) if rows is None else np.asarray(rows)
     exact_mean = oracle.ldexp(m.mean, m.x_exponent)

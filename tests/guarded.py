@@ -103,8 +103,8 @@ def check(shape, fmt, layout, at_end, gap, memory):
 
 # (samples, groups, channels of a group, places): parts that are repeated in memory and parts that are not, with tails.
 FAMILY = [
-    (1, 2, 3, 1), (2, 3, 4, 7), (1, 2, 5, 16), (2, 2, 3, 33), (1, 3, 90, 3), (3, 5, 1, 64), (1, 2, 2, 515), (1, 4, 17, 17),
-    (1, 1, 2, 4099), (2, 2, 2050, 5),
+    (1, 2, 3, 1), (2, 3, 4, 7), (1, 2, 5, 16), (2, 2, 3, 33), (1, 3, 90, 3), (3, 5, 1, 64), (1, 2, 2, 515),
+    (1, 4, 17, 17), (1, 1, 2, 4099), (2, 2, 2050, 5),
 ]  # fmt: skip
 
 

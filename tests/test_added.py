@@ -1,5 +1,5 @@
-"""add_layer_norm and add_rms_norm: the sum is rounded once, and its normalization has the bits of layer_norm and rms_norm;
-of half types, those of the sum that is not rounded yet."""
+"""add_layer_norm and add_rms_norm: the sum is rounded once, and what is made of it has the bits of layer_norm and
+rms_norm; of half types, those of the sum that is not rounded yet."""
 
 import numpy as np
 import pytest
@@ -143,7 +143,7 @@ def test_overlaps(fmt, isa):
             for target in ("out", "sum_out"):
                 memory = np.zeros(2 * size, fmt.dtype)
                 source, to = memory[:size].reshape(count, n), memory[shift : shift + size].reshape(count, n)
-                for source, to in ((source, to), (to, source)):  # noqa: B020, PLW2901
+                for source, to in ((source, to), (to, source)):  # noqa: B020
                     source[...] = values[which]
                     arguments = [source, values[1]] if which == 0 else [values[0], source]
                     got = fastln.add_layer_norm(*arguments, weight, bias, **{target: to})

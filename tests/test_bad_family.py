@@ -1,4 +1,4 @@
-"""What the rest of the family must refuse, how the refusals read, and that nothing was written by then; empty arrays."""
+"""What the rest of the family must refuse, how the refusals read, and that nothing was written; empty arrays."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def refuses_with(name, error, message, **bad):
 def test_dtypes(name, bad, dtype):
     for argument in CALLS[name][1]:
         is_parameter = argument in ("weight", "bias")
-        if argument in ("num_groups", "c", "k") or bad is None and (is_parameter or argument == "mean"):
+        if argument in ("num_groups", "c", "k") or (bad is None and (is_parameter or argument == "mean")):
             continue
         of_shape = bad[0] if is_parameter else bad  # (3,)
         refuses_with(name, TypeError, f"{argument}: {ACCEPTED}{dtype}", **{argument: of_shape})

@@ -5,7 +5,7 @@ A result is compared with the oracle once: where another instruction set or layo
 checked. The sums of two arrays, and moments, are in test_added.py and test_moments.py.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def length_of(shape):
     return shape[2] * int(np.prod(shape[3]))
 
 
-@lru_cache(maxsize=None)
+@cache
 def exact_groups(fmt, shape, eps):
     m = oracle.moments(vectors.rows(fmt, length_of(shape), shape[0] * shape[1]))
     return oracle.normalize(m, eps).t, m.in_contract
@@ -177,6 +177,21 @@ def test_channels_in_the_middle(fmt, isa):
         for name, view in each_layout(x):
             got = fastln.group_norm(view, groups, weight, bias, channel_axis=2)
             assert_same([got], [y.reshape(x.shape)], f"{x.shape} {name}")
+
+
+@every_format
+def test_pieces_of_long_groups_begin_inside_of_parts(fmt, isa):
+    """A row among threads, or of values that are apart, with few weights that are repeated again and again."""
+    n, channels = 70_001, 3
+    x = fmt.cast(vectors.generator(fmt, n).standard_normal((1, n, channels)) + 2)
+    weight, bias = vectors.parameters(fmt, channels)
+    full = [np.tile(p, n) for p in (weight, bias)]
+    expected = fastln.layer_norm(x.reshape(1, -1), *full).reshape(x.shape)
+    for view in (x, np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2]):
+        for threads in (1, 3):
+            with fastln.num_threads(threads):
+                got = fastln.group_norm(view, 1, weight, bias, channel_axis=-1)
+            assert_same([got], [expected], f"{threads} threads")
 
 
 @every_format
@@ -382,7 +397,7 @@ def test_bad_values_in_statistics(fmt, isa):
     assert (y[1] == 2).all()
 
 
-@lru_cache(maxsize=None)
+@cache
 def exact_channels(fmt, shape, eps, away):
     """x (N, C, ...) as channels (C, N * ...), their mean and variance, and the exact t."""
     samples, channels, places = shape

@@ -299,9 +299,9 @@ EPS = [1e-5, 1e-12, 0.0]
 #
 # layout: how x lies in memory, as (rows, length) or, in columns and scattered, as (length, rows); reversed has the
 # values of a row backwards, permuted has them as (length / inner, inner) where the row has (inner, length / inner).
-# affine: 1 if there is a weight, plus 2 if there is a bias; both have `parameters` values of the compute type, for all rows
-# together if part_step is -1, or for each. The driver answers with y, of x's layout and dtype, or with moments, the means
-# and then the variances in float64, case after case.
+# affine: 1 if there is a weight, plus 2 if there is a bias; both have `parameters` values of the compute type, for all
+# rows together if part_step is -1, or for each. The driver answers with y, of x's layout and dtype, or with moments,
+# the means and then the variances in float64, case after case.
 
 LAYOUTS = ["rows", "columns", "scattered", "reversed", "permuted"]
 KINDS = ["own", "repeated", "spread", "one", "ada", "given", "moments"]  # beside plain weights and biases
