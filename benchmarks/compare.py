@@ -48,13 +48,13 @@ QUICK = [
 LOOSELY = 0.05  # a peer that is further off computes something else
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(about, cases, quick, known):
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD", help="run the cases with all of these, * being anything")
     parser.add_argument("--quick", action="store_true", help="a few small cases instead of the whole list")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of every contender (default: 1)")
     parser.add_argument("--seconds", type=float, default=2, metavar="S", help="per case (default: 2)")
-    parser.add_argument("--peers", metavar="A,B", help="only these of " + ", ".join(p.name for p in peers.PEERS))
+    parser.add_argument("--peers", metavar="A,B", help="only these of " + ", ".join(p.name for p in known))
     parser.add_argument("--list", action="store_true", help="show the cases and stop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     given = parser.parse_args()
@@ -62,8 +62,8 @@ def arguments():
         parser.error(f"argument --threads: expected a number above 0, got {given.threads}")
     if given.json and not given.json.absolute().parent.is_dir():
         parser.error(f"argument --json: no such folder: {given.json.absolute().parent}")
-    given.cases = chosen_cases(QUICK if given.quick else CASES, given.words, parser)
-    given.peers = chosen_peers(given.peers, parser)
+    given.cases = chosen_cases(quick if given.quick else cases, given.words, parser)
+    given.peers = chosen_peers(known, given.peers, parser)
     return given
 
 
@@ -79,12 +79,12 @@ def chosen_cases(cases, words, parser):
     return cases
 
 
-def chosen_peers(names, parser):
-    known = {peer.name.casefold(): peer for peer in peers.PEERS}
-    wanted = known.keys() if names is None else [name.strip().casefold() for name in names.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in known]:
-        parser.error(f"argument --peers: expected some of {', '.join(p.name for p in peers.PEERS)}, got {unknown[0]!r}")
-    return [known[name] for name in wanted]
+def chosen_peers(known, names, parser):
+    by_name = {peer.name.casefold(): peer for peer in known}
+    wanted = by_name.keys() if names is None else [name.strip().casefold() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in by_name]:
+        parser.error(f"argument --peers: expected some of {', '.join(p.name for p in known)}, got {unknown[0]!r}")
+    return [by_name[name] for name in wanted]
 
 
 def start(chosen, threads):
@@ -105,15 +105,15 @@ def leave_out(name, label, reason):
     print(f"{name}: left out of {label}: {str(reason).strip().splitlines()[0]}", file=sys.stderr)
 
 
-def run(case, started, budget):
+def run(case, started, budget, kind):
     arrays = case.arrays()
-    contenders = _cases.own_contenders(case, arrays)
-    errors = _cases.checked_errors(case, arrays, contenders)
+    contenders = kind.own_contenders(case, arrays)
+    errors = _cases.checked_errors(case, arrays, contenders, kind.errors)
     for peer in started:
         try:
             if (contender := peer.prepare(case, arrays)) is None:
                 continue
-            [error] = _cases.errors(case, arrays, [contender]).values()
+            [error] = kind.errors(case, arrays, [contender]).values()
         except Exception as reason:  # a dtype or an operation that it does not have
             leave_out(peer.name, case.label, reason)
             continue
@@ -125,31 +125,33 @@ def run(case, started, budget):
     return _cases.result(case, contenders, errors, budget)
 
 
-def show(result):
+def show(result, first):
     for i, (name, numbers) in enumerate(result["contenders"].items()):
         error = "" if name == "copy" else _cases.error_text(numbers["error"])
         print(
-            f"{'' if i else result['label']:38} {name:13} {_cases.time_text(numbers['median_us']):>9} "
+            f"{'' if i else result['label']:{first}} {name:13} {_cases.time_text(numbers['median_us']):>9} "
             f"{_cases.spread_text(numbers):>12} {numbers['to_copy']:>9.2f} {error:>9}",
             flush=True,
         )
 
 
-def main():
-    given = arguments()
+def main(about=__doc__, cases=CASES, quick=QUICK, known=peers.PEERS, kind=_cases):
+    """kind: the module that knows the calls of these cases and how exact they are."""
+    given = arguments(about, cases, quick, known)
     if given.list:
         print(*(case.label for case in given.cases), sep="\n")
         return
     started = start(given.peers, given.threads)
     results = []
     with fastln.num_threads(given.threads):
-        print(f"{'':38} {'':13} {'us':>9} {'10-90 %':>12} {'x copy':>9} {'error':>9}")
+        first = max(38, *(len(case.label) for case in given.cases))
+        print(f"{'':{first}} {'':13} {'us':>9} {'10-90 %':>12} {'x copy':>9} {'error':>9}")
         for case in given.cases:
             if case.dtype == "bfloat16" and importlib.util.find_spec("ml_dtypes") is None:
                 leave_out("all", case.label, "ml_dtypes is not installed")
                 continue
-            results.append(run(case, started, given.seconds))
-            show(results[-1])
+            results.append(run(case, started, given.seconds, kind))
+            show(results[-1], first)
     report = _cases.report(results, given.threads, {peer.name: peer.version() for peer in started})
     print(f"\n{_cases.ABOUT_ERRORS}\n{_cases.summary(report)}")
     if given.json:

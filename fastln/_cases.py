@@ -136,7 +136,9 @@ def some_rows(a: Array, axis: int) -> Array:
     return chosen
 
 
-def checked_errors(case: Case, arrays: Arrays, contenders: Sequence[Contender]) -> dict[str, float]:
+def checked_errors(
+    case: Any, arrays: Any, contenders: Sequence[Contender], errors: Callable[..., dict[str, float]] = errors
+) -> dict[str, float]:
     """The errors of all but the copy. Raises RuntimeError when fastln is wrong: then its speed is of no interest."""
     found = errors(case, arrays, [contender for contender in contenders if contender.name != "copy"])
     if not found["fastln"] <= MOST_UNITS:
@@ -147,7 +149,7 @@ def checked_errors(case: Case, arrays: Arrays, contenders: Sequence[Contender]) 
 # What is kept of it: plain dictionaries, as they are written to JSON
 
 
-def result(case: Case, contenders: Sequence[Contender], error: dict[str, float], budget: float) -> dict[str, Any]:
+def result(case: Any, contenders: Sequence[Contender], error: dict[str, float], budget: float) -> dict[str, Any]:
     """Times the contenders, whose errors are known already."""
     timings = measure(contenders, budget)
     copy = next(t.median for c, t in zip(contenders, timings, strict=True) if c.name == "copy")

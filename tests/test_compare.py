@@ -11,7 +11,7 @@ import pytest
 from processes import output, run
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-COMPARE, PLOT, LAYOUTS = (BENCHMARKS / name for name in ("compare.py", "plot.py", "layouts.py"))
+COMPARE, FAMILY, PLOT, LAYOUTS = (BENCHMARKS / f"{name}.py" for name in ("compare", "family", "plot", "layouts"))
 PEERS = {"numba": ["numba"], "PyTorch": ["torch"], "ONNX Runtime": ["onnxruntime", "onnx"], "JAX": ["jax"]}
 
 pytestmark = pytest.mark.skipif(not COMPARE.exists(), reason="not beside the benchmarks")
@@ -45,6 +45,17 @@ def test_all_installed_peers_take_part(compared):
         assert f" {name} " in result.stdout
         assert 0 <= numbers["p10_us"] <= numbers["median_us"] <= numbers["p90_us"]
         assert 0 <= numbers["error"] < 100
+
+
+def test_family(tmp_path):
+    """The results are compared on the way."""
+    path = tmp_path / "family.json"
+    output([sys.executable, FAMILY, "--quick", "--peers", "", "--seconds", "0.001", "--json", path], timeout=120)
+    results = json.loads(path.read_text())["results"]
+    assert {"add_layer_norm", "modulation", "group_norm", "batch_moments"} < {result["op"] for result in results}
+    for result in results:
+        assert result["contenders"].keys() == {"fastln", "copy", "NumPy"}
+        assert all(0 <= numbers["error"] < 100 for numbers in result["contenders"].values())
 
 
 def test_list_of_the_issue():
