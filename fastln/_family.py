@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import SupportsFloat, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastln import _core
+
+if TYPE_CHECKING:  # it takes its time to import
+    from numpy.typing import ArrayLike
 
 Array: TypeAlias = np.ndarray  # "of Any", which NumPy's type says in other ways from version to version
 Axes: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
@@ -435,8 +437,8 @@ def normalize(
 
     Notes
     -----
-    A NaN or an infinity in x stays where it is. A NaN in the statistics makes the whole row NaN, and so does an infinite mean;
-    an infinite rstd, as rows without spread have, gives `bias` where x is the mean, and infinities elsewhere.
+    A NaN or an infinity in x stays where it is. A NaN in the statistics makes the whole row NaN, as does an infinite
+    mean; an infinite rstd, as rows without spread have, gives `bias` where x is the mean, and infinities elsewhere.
 
     Examples
     --------
@@ -527,8 +529,8 @@ def _as_groups(num_groups: SupportsIndex, channels: int | None) -> int:
     except TypeError:
         raise TypeError(f"num_groups: expected an int, got {num_groups!r}") from None
     if groups < 1 or (channels is not None and channels % groups):
-        of = "" if channels is None else f" a divisor of the {channels} channels,"
-        raise ValueError(f"num_groups: expected{of} at least 1, got {groups}")
+        what = "at least 1" if channels is None else f"a divisor of the {channels} channels"
+        raise ValueError(f"num_groups: expected {what}, got {groups}")
     return groups
 
 

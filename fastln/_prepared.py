@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, SupportsIndex, final
+from typing import TYPE_CHECKING, Any, SupportsIndex, final
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastln import _core, _family
 from fastln._family import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def _kept(a: ArrayLike | None, name: str, shape: tuple[int, ...] | None = None) -> Array | None:
