@@ -123,14 +123,21 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
 }
 
 /* With one weight for each value, the same for all rows; or with one for each row. */
-INLINE void N(write_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next, const N(scales) *s,
-                          int centred) {
+static NOINLINE void N(write_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next,
+                                   const N(scales) *s, int centred) {
+    if (task->form != FASTLN_EACH) {
 #define DO(affine) N(apply_tile)(task, tile, width, next, s, affine, centred, NULL)
-    if (task->form == FASTLN_EACH)
-        FOR_AFFINE(task)
-    else
         FOR_SPREAD(task)
 #undef DO
+    } else if (centred) {
+#define DO(affine) N(apply_tile)(task, tile, width, next, s, affine, 1, NULL)
+        FOR_AFFINE(task)
+#undef DO
+    } else {
+#define DO(affine) N(apply_tile)(task, tile, width, next, s, affine, 0, NULL)
+        FOR_AFFINE(task)
+#undef DO
+    }
 }
 
 /* The same on the cold path: x is scaled. */

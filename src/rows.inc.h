@@ -352,12 +352,11 @@ INLINE int N(given)(const fastln_rows *rows, ptrdiff_t first, int count, double 
 INLINE void N(do_given_run)(const fastln_task *task, const fastln_rows *rows) {
     N(scales) s;
     double k[LANES];
-    int form = N(form_of)(task);
     for (ptrdiff_t i = 0; i < rows->count; i += LANES) {
         fastln_rows some = fastln_rows_at(*rows, i, rows->stride);
         some.count = fastln_least(rows->count - i, LANES);
         if (N(given)(&some, 0, (int)some.count, k, &s)) {
-            N(write_rows)(task, &some, &s, 1, form, 0, i + 2 * LANES <= rows->count ? Y_AHEAD : 0);
+            N(apply_parts)(task, &some, 0, task->length, &s, 1, NULL);
             continue;
         }
         for (int j = 0; j < (int)some.count; j++) {
