@@ -6,6 +6,8 @@
 /* The layer norm of one row; y may be x. */
 static void N(norm)(fastln_task *task, ptrdiff_t length, const REAL *weight, const REAL *bias, const REAL *x, REAL *y) {
     fastln_rows row = {.x = (const char *)x, .y = (char *)y, .count = 1};
+    task->x = x;
+    task->y = y;
     task->length = length;
     task->weight = weight;
     task->bias = bias;
@@ -98,6 +100,7 @@ INLINE void N(do_step)(const fastln_step *step, N(cell_row) row) {
     task.dtype = step->dtype;
     task.layout = FASTLN_ROWS;
     task.subtract_mean = 1;
+    task.mean = task.rstd = NULL;
     task.eps = step->eps;
     task.ndim = 1;
     task.shape[0] = 1;
