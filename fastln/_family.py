@@ -595,10 +595,12 @@ def _by_columns(
     if x.size == 0:
         return np.empty(x.shape, x.dtype) if out is None else out
     places = tuple(range(1, x.ndim - 1))
-    mean, var = (a.reshape(samples, groups, -1) for a in _core._moments(x, places))
-    _, mean, var = merge_moments(1.0, mean, var, axis=2)
+    means, variances = (a.reshape(samples, groups, -1) for a in _core._moments(x, places))
+    both = np.empty((2, samples, groups, channels // groups))
+    # Chan's formula for pieces of one size, as in merge_moments.
+    middle = means[..., :1] + (means - means[..., :1]).mean(axis=2, keepdims=True)
+    spread = (variances + np.square(means - middle)).mean(axis=2, keepdims=True)
     with np.errstate(divide="ignore"):
-        rstd = 1 / np.sqrt(var + number)
-    own = (samples, *ones[1:], channels)
-    mean, rstd = (np.repeat(a, channels // groups, axis=1).reshape(own) for a in (mean, rstd))
+        both[0], both[1] = middle, 1 / np.sqrt(spread + number)
+    mean, rstd = both.reshape(2, samples, *ones[1:], channels)
     return _core._given(x, mean, rstd, weight, bias, places, out, True)

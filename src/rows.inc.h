@@ -321,12 +321,11 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_runs *runs, int cen
 /* What values are multiplied by first where statistics are given, a power of two: 1, but for such extremes. NaN for NaN. A
  * mean may be further away than the type has numbers, and a spread of zero is one of next to nothing. */
 static NOINLINE double N(given_power)(double mean, double rstd) {
-    int exponent, most;
+    int exponent, most = (sizeof(REAL) == sizeof(float) ? FLT_MAX_EXP : DBL_MAX_EXP) - 26; /* that of FAR */
     double k = 0.25;
     if (mean != mean || rstd != rstd) return NAN;
     if (rstd >= FAR && rstd <= DBL_MAX) {
         frexp(rstd, &exponent);
-        frexp(FAR, &most);
         k = ldexp(1, exponent - most < MAX_POWER ? exponent - most : MAX_POWER);
     }
     if (fabs(mean) * k <= REAL_MAX / 4 || fabs(mean) > DBL_MAX) return k;
