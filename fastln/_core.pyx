@@ -303,7 +303,11 @@ cdef ndarray as_weight(object weight, ndarray x, uint64_t axes, int type_num, do
         return None
     if offset == 0:
         return as_vector(weight, "weight", x, axes, type_num, by_channel)
-    wide = np.add(as_vector(weight, "weight", x, axes, NPY_FLOAT64, by_channel), offset)
+    cdef ndarray v = as_array(weight, "weight")
+    if PyArray_NDIM(v) == PyArray_NDIM(x):  # a broadcast weight as what it was made of: its sum is no view
+        v = v[tuple([slice(0, 1) if PyArray_STRIDES(v)[axis] == 0 and not axes >> axis & 1 else slice(None)
+                     for axis in range(PyArray_NDIM(v))])]
+    wide = np.add(as_vector(v, "weight", x, axes, NPY_FLOAT64, by_channel), offset)
     return as_vector(wide, "weight", x, axes, type_num, by_channel)
 
 
@@ -586,6 +590,10 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
             w = as_vector(w.copy(), "weight", source, axes, compute_type, by_channel)
         if b is not None and share(b, PyArray_NBYTES(b), given, size):
             b = as_vector(b.copy(), "bias", source, axes, compute_type, by_channel)
+        if mean is not None and share(mean, PyArray_NBYTES(mean), given, size):
+            mean = mean.copy()
+        if rstd is not None and share(rstd, PyArray_NBYTES(rstd), given, size):
+            rstd = rstd.copy()
     usual = (form == FASTLN_EACH and rstd is None
              and (w is None or has_shape_of(w, source, axes)) and (b is None or has_shape_of(b, source, axes)))
     if (usual and axes + (axes & -axes) == <uint64_t>2 << (ndim - 1)  # the last axes
@@ -796,6 +804,8 @@ def _ada(x, double weight, double bias, eps, axis, out):
     """t * (t * weight + bias), t being the normalized x."""
     cdef ndarray source = as_array(x, "x")
     cdef object dtype = np.float64 if result_type(source, "x") == NPY_FLOAT64 else np.float32
+    if max(abs(weight), abs(bias)) > float(np.finfo(dtype).max):
+        raise ValueError(f"c and k: expected c and c * k in the range of {np.dtype(dtype)}, got {bias} and {-weight}")
     both = np.array([weight, bias], dtype).reshape((2,) + (1,) * PyArray_NDIM(source))
     return normalize(FASTLN_layer_norm, source, both[0], both[1], eps, axis, out, False, True, NO_OFFSET, FASTLN_ADA, True)
 

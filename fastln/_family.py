@@ -188,7 +188,7 @@ def batch_norm(
         _core._check_out(out, array)
     view, result = (
         array[None],
-        None if out is None else out[None],
+        None if out is None else np.asarray(out)[None],
     )  # so that there is an axis besides that of the channels
     shape = [1] * view.ndim
     shape[channel + 1] = channels
@@ -287,8 +287,12 @@ def update_running(
     if number < (2 if unbiased else 1):
         raise ValueError(f"count: expected at least {2 if unbiased else 1}, got {number}")
     for a, name in ((running_mean, "running_mean"), (running_var, "running_var")):
-        if not isinstance(a, np.ndarray) or a.ndim != 1 or not a.flags.writeable:
-            raise TypeError(f"{name}: expected a writeable array of one dimension, got {a!r}")
+        if not isinstance(a, np.ndarray):
+            raise TypeError(f"{name}: expected a NumPy array, got {type(a).__name__}")
+        if a.ndim != 1:
+            raise ValueError(f"{name}: expected shape (C,), got {a.shape}")
+        if not a.flags.writeable:
+            raise ValueError(f"{name}: expected a writeable array, got a read-only one")
         if _core._as_array(a, name).dtype.kind in "biu":
             raise TypeError(f"{name}: expected a float dtype, got {a.dtype}")
     momentum = _as_finite(momentum, "momentum")
@@ -299,8 +303,9 @@ def update_running(
     new_var = _statistics(var, "var", shape) * (number / (number - 1) if unbiased else 1)
     old_mean = _statistics(running_mean, "running_mean", shape)
     old_var = _statistics(running_var, "running_var", shape)
-    running_mean[...] = (1 - momentum) * old_mean + momentum * new_mean
-    running_var[...] = (1 - momentum) * old_var + momentum * new_var
+    with np.errstate(all="ignore"):  # both, or neither
+        running_mean[...] = (1 - momentum) * old_mean + momentum * new_mean
+        running_var[...] = (1 - momentum) * old_var + momentum * new_var
 
 
 def moments(x: ArrayLike, *, axis: Axes = -1) -> tuple[Array, Array]:
@@ -348,7 +353,8 @@ def merge_moments(
     Parameters
     ----------
     counts : array_like
-        How many values each piece has, 0 included; of a shape that broadcasts to that of `means`.
+        How many values each piece has, 0 included: (K,) for K pieces, or with as many axes as `means`, to which it
+        broadcasts.
     means, variances : array_like
         Of the pieces, along `axis`, as `moments` gives them; all further axes are independent of each other.
     axis : int
@@ -390,7 +396,7 @@ def merge_moments(
     if not (n >= 0).all():
         raise ValueError("counts: expected numbers >= 0, got others")
     used = n > 0
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         count = n.sum(axis=along, keepdims=True)
         # About a mean that is there, so that the sum has the size of the differences.
         if mean.shape[along]:
@@ -422,8 +428,8 @@ def normalize(
     x, weight, bias, axis, out
         As in `layer_norm`.
     mean, rstd : array_like
-        Of x's shape without the normalized axes, as `layer_norm` returns them; of any dtype that x may have, taken as
-        float64. mean may be None: then nothing is subtracted, as in `rms_norm`.
+        Of x's shape without the normalized axes, as `layer_norm` returns them, or `moments`, which has the mean in
+        float64, as values far from zero need it. mean may be None: then nothing is subtracted.
 
     Returns
     -------
@@ -503,12 +509,15 @@ def ada_norm(
 # --- Axes and parameters
 
 
-def _as_axis(axis: SupportsIndex, name: str, ndim: int) -> tuple[int, ...]:
+def _as_index(axis: SupportsIndex, name: str) -> int:
     try:
-        index = operator.index(axis)
+        return operator.index(axis)
     except TypeError:
         raise TypeError(f"{name}: expected an int, got {axis!r}") from None
-    return _core._axes(index, ndim)
+
+
+def _as_axis(axis: SupportsIndex, name: str, ndim: int) -> tuple[int, ...]:
+    return _core._axes(_as_index(axis, name), ndim)
 
 
 def _with_channels(x: ArrayLike, channel_axis: SupportsIndex) -> tuple[Array, int]:
@@ -569,7 +578,8 @@ def _by_groups(
     shape = [*x.shape[:channel], groups, channels // max(groups, 1), *x.shape[channel + 1 :]]
     own = [1] * len(shape)
     own[channel : channel + 2] = shape[channel : channel + 2]
-    if 1 < channel == x.ndim - 1 and groups < channels and x.dtype.itemsize <= 4 and x.dtype.kind not in "biu":
+    wide = x.dtype.kind in "biu" or x.dtype.itemsize > 4
+    if 1 < channel == x.ndim - 1 and groups < channels and x.size and not wide:
         return _by_columns(x, groups, weight, bias, eps, out)
     y = _core._by_channel(
         x.reshape(shape),
@@ -577,7 +587,7 @@ def _by_groups(
         _per_channel(bias, "bias", own, channels),
         eps,
         tuple(i for i in range(1, len(shape)) if i != channel),
-        None if out is None else out.reshape(shape),
+        None if out is None else np.asarray(out).reshape(shape),
     )
     return y.reshape(x.shape) if out is None else out
 
@@ -592,8 +602,6 @@ def _by_columns(
     ones = [1] * (x.ndim - 1)
     weight = _per_channel(weight, "weight", [*ones, channels], channels)
     bias = _per_channel(bias, "bias", [*ones, channels], channels)
-    if x.size == 0:
-        return np.empty(x.shape, x.dtype) if out is None else out
     places = tuple(range(1, x.ndim - 1))
     means, variances = (a.reshape(samples, groups, -1) for a in _core._moments(x, places))
     both = np.empty((2, samples, groups, channels // groups))

@@ -70,12 +70,16 @@ class GroupNorm:
         own = self.bias if self.weight is None else self.weight
         self.num_groups = _family._as_groups(num_groups, None if own is None else len(own))
         self.eps = _core._as_eps(eps)
-        self.channel_axis = channel_axis
+        self.channel_axis = _family._as_index(channel_axis, "channel_axis")
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         return _family.group_norm(
             x, self.num_groups, self.weight, self.bias, self.eps, channel_axis=self.channel_axis, out=out
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("num_groups", "weight", "bias", "eps", "channel_axis")
+        return _core._rebuild, (GroupNorm, {name: getattr(self, name) for name in names})
 
     @staticmethod
     def from_mapping(
@@ -136,11 +140,15 @@ class BatchNorm:
         self.mean, self.var = center, _kept(_core._as_array(var, "var"), "var", center.shape)
         self.weight, self.bias = _kept(weight, "weight", center.shape), _kept(bias, "bias", center.shape)
         self.eps = _core._as_eps(eps)
-        self.axis = axis
+        self.axis = _family._as_index(axis, "axis")
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         assert self.var is not None
         return _family.batch_norm(x, self.mean, self.var, self.weight, self.bias, self.eps, axis=self.axis, out=out)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("mean", "var", "weight", "bias", "eps", "axis")
+        return _core._rebuild, (BatchNorm, {name: getattr(self, name) for name in names})
 
     @staticmethod
     def from_mapping(

@@ -212,6 +212,7 @@ INLINE void N(do_given_columns)(const fastln_task *task, const fastln_rows *rows
             REAL powers[LANES] = {0};
             fine &= N(given)(&tile, v * LANES, N(lanes_in)(width, v), k[v], s + v);
             for (int l = 0; l < N(lanes_in)(width, v); l++) powers[l] = (REAL)k[v][l];
+            for (int l = N(lanes_in)(width, v); l < LANES; l++) s[v].minus[l] = s[v].rstd[l] = s[v].shift[l] = 0;
             scale[v] = V(load)(powers);
         }
         if (fine)

@@ -324,7 +324,9 @@ static NOINLINE double N(given_power)(double mean, double rstd) {
     int exponent, most = (sizeof(REAL) == sizeof(float) ? FLT_MAX_EXP : DBL_MAX_EXP) - 26; /* that of FAR */
     double k = 0.25;
     if (mean != mean || rstd != rstd) return NAN;
-    if (rstd >= FAR && rstd <= DBL_MAX) {
+    if (fabs(rstd) > DBL_MAX) {
+        k = ldexp(1, MAX_POWER);
+    } else if (fabs(rstd) >= FAR) {
         frexp(rstd, &exponent);
         k = ldexp(1, exponent - most < MAX_POWER ? exponent - most : MAX_POWER);
     }
@@ -340,7 +342,8 @@ INLINE int N(given)(const fastln_rows *rows, ptrdiff_t first, int count, double 
         ptrdiff_t at = (first + j) * rows->stride.stat;
         double mean = rows->mean ? *(const double *)(rows->mean + at) : 0, rstd = *(const double *)(rows->rstd + at);
         k[j] = fabs(mean) + fabs(rstd) < FAR ? 1 : N(given_power)(mean, rstd);
-        double factor = rstd / k[j] <= REAL_MAX ? rstd / k[j] : REAL_MAX, scaled = mean * k[j];
+        double factor = rstd / k[j], scaled = mean * k[j];
+        if (fabs(factor) > REAL_MAX) factor = copysign(REAL_MAX, factor);
         REAL near = (REAL)scaled;
         s->minus[j] = -near, s->rstd[j] = (REAL)factor, s->shift[j] = (REAL)((near - scaled) * factor);
         fine &= k[j] == 1;

@@ -31,6 +31,19 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+# With few tests that take long: among several processes they begin first, or the others would wait for them at the end.
+FIRST = ["test_neon.py", "test_accuracy.py", "test_build.py"]
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):  # pytest-xdist: by the number of tests in a file
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in FIRST)
+
+
 @pytest.fixture(params=isas.supported())
 def isa(request):
     """Runs the test once per instruction set of this build that this processor supports."""

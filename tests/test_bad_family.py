@@ -264,8 +264,10 @@ def test_update_running():
     check(ValueError, "var: expected shape (4,), got (1,)", var=np.ones(1))
     check(ValueError, "running_var: expected shape (4,), got (3,)", running_var=np.ones(3))
     for name in ("running_mean", "running_var"):
-        for bad in ([1.0] * 4, np.ones((1, 4)), read_only(np.ones(4)), np.float64(1)):
-            check(TypeError, f"{name}: expected a writeable array of one dimension, got {bad!r}", **{name: bad})
+        for bad in ([1.0] * 4, np.float64(1)):
+            check(TypeError, f"{name}: expected a NumPy array, got {type(bad).__name__}", **{name: bad})
+        check(ValueError, f"{name}: expected shape (C,), got (1, 4)", **{name: np.ones((1, 4))})
+        check(ValueError, f"{name}: expected a writeable array, got a read-only one", **{name: read_only(np.ones(4))})
         check(TypeError, f"{name}: expected a float dtype, got int64", **{name: np.ones(4, np.int64)})
     for bad in (float("nan"), float("inf")):
         check(ValueError, f"momentum: expected a finite number, got {bad}", momentum=bad)

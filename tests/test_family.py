@@ -5,6 +5,7 @@ A result is compared with the oracle once: where another instruction set or layo
 checked. The sums of two arrays, and moments, are in test_added.py and test_moments.py.
 """
 
+import pickle
 from functools import cache
 
 import numpy as np
@@ -514,3 +515,49 @@ def test_threads(fmt):
             for n in (2, 3):
                 with fastln.num_threads(n):
                     assert_same(results(view, weight, bias, full), expected, f"{shape}, {n} threads")
+
+
+def test_statistics_that_overlap_out():
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((64, 64))
+    for i in (0, 5, 63):
+        expected = fastln.normalize(x, x[i].copy(), x[i].copy() ** 2)
+        y = x.copy()
+        assert_same([fastln.normalize(y, y[i], x[i] ** 2, out=y)], [expected])
+        y = np.square(x)
+        expected = fastln.normalize(y.copy(), None, y[i].copy())
+        assert_same([fastln.normalize(y, None, y[i], out=y)], [expected])
+    x = rng.standard_normal((4, 64, 8))
+    expected = fastln.batch_norm(x, x.ravel()[:64].copy(), np.ones(64))
+    assert_same([fastln.batch_norm(x, x.ravel()[:64], np.ones(64), out=x)], [expected])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_infinite_and_negative_factors(dtype, isa):
+    x = np.array([[1, 2, 1.5, -9, 100]], dtype)
+    for rstd in (np.inf, -np.inf, *((1e300, -1e300) if dtype == np.float32 else ())):
+        away = np.sign(x[0, 1:].astype(np.float64) - 1) * np.sign(rstd)
+        np.testing.assert_array_equal(fastln.normalize(x, [1.0], [rstd])[0], [0, *(away * np.inf)])
+    np.testing.assert_array_equal(fastln.batch_norm(x[:, :2], [1.0, 1.0], [0.0, 0.0], eps=0.0), [[0, np.inf]])
+
+
+def test_a_broadcast_weight_with_an_offset_is_what_it_was_made_of():
+    rng = np.random.default_rng(6)
+    x, weight = rng.standard_normal((3, 5, 40)), rng.standard_normal(40)
+    expected = fastln.layer_norm(x, weight, weight_offset=1.0)
+    assert_same([fastln.layer_norm(x, np.broadcast_to(weight, x.shape), weight_offset=1.0)], [expected])
+
+
+def test_prepared_objects_stay_read_only():
+    for norm in (fastln.GroupNorm(2, [1.0, 2.0]), fastln.BatchNorm([1.0, 2.0], [1.0, 1.0], [3.0, 4.0])):
+        again = pickle.loads(pickle.dumps(norm))
+        assert not again.weight.flags.writeable
+        x = np.arange(6.0).reshape(3, 2)
+        assert_same([again(x)], [norm(x)])
+    with pytest.raises(TypeError, match="channel_axis: expected an int"):
+        fastln.GroupNorm(2, channel_axis="x")
+
+
+def test_ada_norm_refuses_what_its_dtype_cannot_hold():
+    with pytest.raises(ValueError, match="c and k: expected c and c \\* k in the range of float32"):
+        fastln.ada_norm(np.ones((2, 3), np.float32), 1e39)
