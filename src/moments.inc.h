@@ -222,7 +222,7 @@ INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int l
 
 /* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about s->p; eight at a time in double.
  * On the cold path k is what each was scaled by, or NULL. Returns whether all are fine. */
-INLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const double *k, N(scales) *s) {
+static NOINLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const double *k, N(scales) *s) {
     f64_vec inverse = f64_set1(plan.inverse), eps = f64_set1(plan.eps);
     int fine = 1;
     for (int i = 0; i < rows; i += 8) {

@@ -32,7 +32,8 @@ INLINE VEC N(transform)(VEC x, VEC minus, VEC rstd, VEC shift, VEC w, VEC b, int
 }
 
 /* Hands out the statistics of `count` rows from `first` on; then drops the mean where y is to keep it. */
-INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, N(scales) *s) {
+static NOINLINE void N(give_these)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
+                                   N(scales) *s) {
     ptrdiff_t stride = rows->stride.stat;
     char *mean = fastln_to(rows->mean, first * stride), *rstd = fastln_to(rows->rstd, first * stride);
     for (int j = 0; j < count && task->wide; j++) {
@@ -42,6 +43,10 @@ INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrd
     for (int j = 0; j < count && rows->mean && !task->wide; j++) *(REAL *)(mean + j * stride) = (REAL)s->mean[j];
     for (int j = 0; j < count && rows->rstd && !task->wide; j++) *(REAL *)(rstd + j * stride) = s->rstd[j];
     for (int j = 0; j < count && !task->subtract_mean; j++) s->minus[j] = (REAL)-0.0, s->shift[j] = 0;
+}
+
+INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, N(scales) *s) {
+    if (rows->mean || rows->rstd || !task->subtract_mean) N(give_these)(task, rows, first, count, s);
 }
 
 /* The same on the cold path, where x was multiplied by k, which is NaN for rows with an Inf or NaN. The rstd of a row
