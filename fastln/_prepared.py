@@ -33,6 +33,12 @@ def _found(mapping: Mapping[str, Any], prefix: str, *names: str) -> Any:
     return value
 
 
+def _check_channels(x: Array, channel: int, expected: int) -> None:
+    """If there are others, that is for x, not for what the layer has had all along."""
+    if x.shape[channel] != expected:
+        raise ValueError(f"x: expected {expected} channels at axis {channel}, got shape {x.shape}")
+
+
 @final
 class GroupNorm:
     """Group normalization with parameters of its own: ``GroupNorm(num_groups, weight, bias)(x)`` is
@@ -73,9 +79,16 @@ class GroupNorm:
         self.channel_axis = _family._as_index(channel_axis, "channel_axis")
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
+        own = self.bias if self.weight is None else self.weight
+        if own is not None:
+            x, channel = _family._with_channels(x, self.channel_axis)
+            _check_channels(x, channel, len(own))
         return _family.group_norm(
             x, self.num_groups, self.weight, self.bias, self.eps, channel_axis=self.channel_axis, out=out
         )
+
+    def __repr__(self) -> str:
+        return f"<GroupNorm: {self.num_groups} groups, eps={self.eps}, channel_axis={self.channel_axis}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("num_groups", "weight", "bias", "eps", "channel_axis")
@@ -144,7 +157,13 @@ class BatchNorm:
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         assert self.var is not None
+        x = _core._as_array(x, "x")
+        (channel,) = _family._as_axis(self.axis, "axis", x.ndim)
+        _check_channels(x, channel, len(self.mean))
         return _family.batch_norm(x, self.mean, self.var, self.weight, self.bias, self.eps, axis=self.axis, out=out)
+
+    def __repr__(self) -> str:
+        return f"<BatchNorm: shape {self.mean.shape}, eps={self.eps}, axis={self.axis}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("mean", "var", "weight", "bias", "eps", "axis")

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastln import _cells
+from fastln import _cells, _core
 
 if TYPE_CHECKING:  # numpy.typing takes long to import
     from typing import TypeAlias
@@ -58,7 +58,9 @@ class _Recurrent:
     _vectors: ClassVar[Mapping[str, int]]  # the length of each parameter that is a vector, in units of H
     _states: ClassVar[tuple[str, ...]] = ("h",)
 
-    def __init__(self, weight_ih: ArrayLike, weight_hh: ArrayLike, vectors: Mapping[str, _Vector], eps: float) -> None:
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """arguments: those of the cell, by name."""
+        weight_ih, weight_hh = arguments["weight_ih"], arguments["weight_hh"]
         hh, ih = _parameter(weight_hh, "weight_hh"), _parameter(weight_ih, "weight_ih")
         hidden = hh.shape[-1] if hh.ndim else 0
         if hh.shape != (self._gates * hidden, hidden) or not hidden:
@@ -66,15 +68,15 @@ class _Recurrent:
         if ih.ndim != 2 or len(ih) != len(hh):
             raise ValueError(f"weight_ih: expected shape ({len(hh)}, I), got {ih.shape}")
         parameters = {"weight_ih": ih, "weight_hh": hh}
-        for name, value in vectors.items():
-            if value is not None:
-                parameters[name] = _parameter(value, name)
-                expected = (self._vectors[name] * hidden,)
+        for name, length in self._vectors.items():
+            if arguments[name] is not None:
+                parameters[name] = _parameter(arguments[name], name)
+                expected = (length * hidden,)
                 if parameters[name].shape != expected:
                     raise ValueError(f"{name}: expected shape {expected}, got {parameters[name].shape}")
         self._parameters = parameters
         self._inputs, self._hidden = int(ih.shape[1]), int(hidden)
-        self._eps = _cells.check_eps(eps)
+        self._eps = _cells.check_eps(arguments["eps"])
         self._cells: dict[Any, _cells.Cell] = {}
 
     @classmethod
@@ -94,14 +96,20 @@ class _Recurrent:
         Raises
         ------
         KeyError
-            If weight_ih or weight_hh is missing, or if there is a name under the prefix that no parameter has.
+            If weight_ih or weight_hh is missing, if there is a name under the prefix that no parameter has, or if there
+            are two names for one.
         """
         begin = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
         names = {begin + key: name for name in ("weight_ih", "weight_hh", *cls._vectors) for key in _keys(name)}
         unknown = [key for key in mapping if key.startswith(begin) and key not in names]
         if unknown:
             raise KeyError(f"{unknown[0]}: expected parameters of {cls.__name__}, one of {', '.join(names)}")
-        found: dict[str, Any] = {name: mapping[key] for key, name in names.items() if key in mapping}
+        found: dict[str, Any] = {}
+        for key, name in names.items():
+            if key in mapping and name in found:
+                raise KeyError(f"{key}: expected one key for {name}, got another one before")
+            if key in mapping:
+                found[name] = mapping[key]
         for name in ("weight_ih", "weight_hh"):
             if name not in found:
                 raise KeyError(f"{begin}{name}: expected this key, got {', '.join(mapping) or 'an empty mapping'}")
@@ -131,6 +139,11 @@ class _Recurrent:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cells": {}}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        for parameter in self._parameters.values():  # copies of arrays can be written to
+            parameter.flags.writeable = False
 
     def __call__(
         self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None, batch_first: bool = False
@@ -279,7 +292,7 @@ class LayerNormRNN(_Recurrent):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
         self._nonlinearity = nonlinearity
-        super().__init__(weight_ih, weight_hh, {"norm_weight": norm_weight, "norm_bias": norm_bias}, eps)
+        super().__init__(locals())
 
     @property
     def nonlinearity(self) -> str:
@@ -356,16 +369,7 @@ class LayerNormLSTM(_Recurrent):
         norm_c_bias: _Vector = None,
         eps: float = 1e-5,
     ) -> None:
-        vectors = {
-            "bias": bias,
-            "norm_hh_weight": norm_hh_weight,
-            "norm_hh_bias": norm_hh_bias,
-            "norm_ih_weight": norm_ih_weight,
-            "norm_ih_bias": norm_ih_bias,
-            "norm_c_weight": norm_c_weight,
-            "norm_c_bias": norm_c_bias,
-        }
-        super().__init__(weight_ih, weight_hh, vectors, eps)
+        super().__init__(locals())
 
     def _terms(self) -> dict[str, Any]:
         p = self._parameters
@@ -441,17 +445,7 @@ class LayerNormGRU(_Recurrent):
         norm_in_bias: _Vector = None,
         eps: float = 1e-5,
     ) -> None:
-        vectors = {
-            "norm_hh_weight": norm_hh_weight,
-            "norm_hh_bias": norm_hh_bias,
-            "norm_ih_weight": norm_ih_weight,
-            "norm_ih_bias": norm_ih_bias,
-            "norm_hn_weight": norm_hn_weight,
-            "norm_hn_bias": norm_hn_bias,
-            "norm_in_weight": norm_in_weight,
-            "norm_in_bias": norm_in_bias,
-        }
-        super().__init__(weight_ih, weight_hh, vectors, eps)
+        super().__init__(locals())
 
     def _terms(self) -> dict[str, Any]:
         p, hidden = self._parameters, self._hidden
@@ -486,7 +480,7 @@ def _parameter(value: ArrayLike, name: str) -> _Array:
 
 
 def _lengths(value: ArrayLike, batch: int, steps: int) -> NDArray[np.intp]:
-    lengths = np.asarray(value)
+    lengths = _core._as_array(value, "lengths")
     if lengths.dtype.kind not in "iu" and lengths.size:
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}")
     if lengths.shape != (batch,):

@@ -5,7 +5,8 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+
+#include "compiler.h"
 
 typedef struct { __m256 lo, hi; } f32_vec;
 typedef struct { __m256d lo, hi; } f64_vec;
@@ -204,17 +205,30 @@ static inline void bf16_stream(uint16_t *p, f32_vec a) {
     _mm_stream_si128((void *)(p + 8), bf16_narrow(a.hi));
 }
 
-/* There is no 16-bit masked load or store: tails of the half types go through a copy. */
+/* There is no 16-bit masked load or store: tails of the half types go through a copy, of n <= 16 values: both of its ends. */
+static NOINLINE void half_copy(uint16_t *to, const uint16_t *from, int n) {
+    if (n >= 8) {
+        __m128i begin = _mm_loadu_si128((const void *)from), end = _mm_loadu_si128((const void *)(from + n - 8));
+        _mm_storeu_si128((void *)to, begin);
+        _mm_storeu_si128((void *)(to + n - 8), end);
+    } else if (n >= 4) {
+        __m128i begin = _mm_loadl_epi64((const void *)from), end = _mm_loadl_epi64((const void *)(from + n - 4));
+        _mm_storel_epi64((void *)to, begin);
+        _mm_storel_epi64((void *)(to + n - 4), end);
+    } else {
+        for (int i = 0; i < n; i++) to[i] = from[i];
+    }
+}
 #define HALF_TAILS(name)                                               \
     static inline f32_vec name##_load_n(const uint16_t *p, int n) {    \
         uint16_t copy[16] = {0};                                       \
-        memcpy(copy, p, (size_t)n * sizeof *p);                        \
+        half_copy(copy, p, n);                                         \
         return name##_load(copy);                                      \
     }                                                                  \
     static inline void name##_store_n(uint16_t *p, f32_vec a, int n) { \
         uint16_t copy[16];                                             \
         name##_store(copy, a);                                         \
-        memcpy(p, copy, (size_t)n * sizeof *p);                        \
+        half_copy(p, copy, n);                                         \
     }
 HALF_TAILS(f16)
 HALF_TAILS(bf16)

@@ -548,14 +548,19 @@ def test_a_broadcast_weight_with_an_offset_is_what_it_was_made_of():
     assert_same([fastln.layer_norm(x, np.broadcast_to(weight, x.shape), weight_offset=1.0)], [expected])
 
 
-def test_prepared_objects_stay_read_only():
+def test_prepared_objects():
     for norm in (fastln.GroupNorm(2, [1.0, 2.0]), fastln.BatchNorm([1.0, 2.0], [1.0, 1.0], [3.0, 4.0])):
         again = pickle.loads(pickle.dumps(norm))
         assert not again.weight.flags.writeable
         x = np.arange(6.0).reshape(3, 2)
         assert_same([again(x)], [norm(x)])
+        assert repr(again) == repr(norm)
+        with pytest.raises(ValueError, match=r"x: expected 2 channels at axis 1, got shape \(3, 4\)"):
+            norm(np.ones((3, 4)))
     with pytest.raises(TypeError, match="channel_axis: expected an int"):
         fastln.GroupNorm(2, channel_axis="x")
+    assert repr(fastln.GroupNorm(2)) == "<GroupNorm: 2 groups, eps=1e-05, channel_axis=1>"
+    assert repr(fastln.BatchNorm([1.0], [2.0], eps=0.5)) == "<BatchNorm: shape (1,), eps=0.5, axis=1>"
 
 
 def test_ada_norm_refuses_what_its_dtype_cannot_hold():

@@ -332,8 +332,12 @@ def test_from_mapping(name):
         cls.from_mapping(dotted | {"net.norm.wait": 1}, "net")
     with pytest.raises(KeyError, match=r"net\.weight_hh: expected this key"):
         cls.from_mapping({"net.weight_ih": 1}, "net")
+    if f"{prefix}norm.weight" in dotted:
+        with pytest.raises(KeyError, match="norm.weight: expected one key for norm_weight, got another one before"):
+            cls.from_mapping(dotted | {"net.norm_weight": np.ones(5)}, "net")
     copy = pickle.loads(pickle.dumps(cell))
     np.testing.assert_array_equal(copy(x)[0], cell(x)[0])
+    assert not any(parameter.flags.writeable for parameter in copy.parameters.values())
     assert repr(copy) == repr(cell) == f"<{cls.__name__}: 3 inputs, 5 hidden, eps=0.001>"
 
 
@@ -375,6 +379,7 @@ X = np.zeros((5, 2, 3))
         (lambda: GRU(X, lengths=[1]), ValueError, r"lengths: expected shape \(2,\), got \(1,\)"),
         (lambda: GRU(X, lengths=[1, 6]), ValueError, "lengths: expected 0 to 5, got 1 to 6"),
         (lambda: GRU(X, lengths=[-1, 5]), ValueError, "lengths: expected 0 to 5, got -1 to 5"),
+        (lambda: GRU(X, lengths=[[1], [2, 3]]), ValueError, "lengths: expected an array, got a list of which NumPy"),
         (lambda: GRU(X, lengths=[1.0, 2.0]), TypeError, "lengths: expected integers, got float64"),
         (lambda: GRU.step(X), ValueError, r"x: expected shape \(B, 3\), got \(5, 2, 3\)"),
         (lambda: GRU.step(X[0], X), ValueError, r"state: expected shape \(2, 2\), got \(5, 2, 3\)"),
