@@ -1,5 +1,7 @@
 /* columns.inc.h: rows that lie side by side, a lane each. */
 
+#define COLUMN_DEPTH 16 /* of the trees of columns, which are many at once: up to 2^16 blocks of each lane */
+
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
@@ -10,9 +12,33 @@ INLINE VEC N(fold_columns)(VEC a[LANES], int n) {
     return a[0];
 }
 
+/* The lanes of long rows that lie side by side, all at once, so that memory is read in order; what comes next is fetched. */
+static NOINLINE void N(long_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred,
+                                   const VEC *scale, N(lanes) lanes[LANES]) {
+    N(lanes) left[LANES][COLUMN_DEPTH], rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
+    N(tree) trees[LANES];
+    ptrdiff_t blocks = full / BLOCK;
+    int rest_n = (int)(full % BLOCK);
+    for (int l = 0; l < LANES; l++) trees[l] = (N(tree)){left[l], 0};
+    for (ptrdiff_t i = 0; i < blocks; i++, x += BLOCK * LANES * step)
+        for (int l = 0; l < LANES; l++) {
+            for (int v = 0; v < BLOCK && i + 1 < blocks; v++) PREFETCH(x, ((LANES + l) * BLOCK + v) * step);
+            N(tree_push)(trees + l, N(block_of)(x + l * step, LANES * step, BLOCK, used, centred, scale), i, BLOCK,
+                         centred);
+        }
+    for (int l = 0; l < LANES; l++) {
+        if (rest_n) rest = N(block_of)(x + l * step, LANES * step, rest_n, used, centred, scale);
+        lanes[l] = N(tree_top)(trees + l, blocks, BLOCK, rest, rest_n, centred);
+    }
+}
+
 /* The lanes of rows that lie side by side: what is a lane of a row is a vector of them. */
 INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred, const VEC *scale,
                             N(lanes) lanes[LANES]) {
+    if (full > BLOCK && full >> COLUMN_DEPTH < BLOCK) {
+        N(long_lanes)(x, step, full, used, centred, scale, lanes);
+        return;
+    }
     for (int l = 0; l < LANES; l++)
         lanes[l] = full <= BLOCK && used == LANES && !scale
                        ? N(block)(x + l * step, LANES * step, (int)full, LANES, centred, NULL)

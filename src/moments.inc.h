@@ -22,7 +22,7 @@
 
 typedef struct { VEC hi, lo, m2; } N(lanes); /* per lane: mean = hi + lo; m2 = sum of squared deviations from it */
 typedef struct {
-    N(lanes) left[MAX_DEPTH];
+    N(lanes) *left;
     int depth;
 } N(tree);
 typedef struct {                               /* what the second walk needs, per row or lane */
@@ -160,11 +160,10 @@ INLINE N(lanes) N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int
 /* The statistics of more than one block. */
 static NOINLINE N(lanes)
     N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
-    N(tree) tree;
-    N(lanes) rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
+    N(lanes) left[MAX_DEPTH], rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
+    N(tree) tree = {left, 0};
     ptrdiff_t blocks = count / BLOCK;
     int rest_n = (int)(count % BLOCK);
-    tree.depth = 0;
     for (ptrdiff_t i = 0; i < blocks; i++) {
         const char *begin = x + i * BLOCK * step;
         for (int v = 0; v < BLOCK && blocks > FETCHED_BLOCKS && i + 4 < blocks; v++)

@@ -17,8 +17,8 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     ptrdiff_t leaves = plan.full / leaf, rest = plan.full % leaf;
     VEC zero = V(set1)(0), k = V(set1)((REAL)scale->k);
     N(lanes) s[4] = {{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}};
-    N(tree) tree;
-    tree.depth = 0;
+    N(lanes) left[MAX_DEPTH];
+    N(tree) tree = {left, 0};
     for (ptrdiff_t i = 0; i < leaves; i++) {
         memcpy(s, pieces + i, sizeof *s);
         N(tree_push)(&tree, s[0], i, leaf, centred);
