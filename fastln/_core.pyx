@@ -17,7 +17,7 @@ The design in short:
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.object cimport PyObject, PyTypeObject
-from libc.math cimport isfinite
+from libc.math cimport isfinite, sqrt
 from libc.stdint cimport uint64_t
 from libc.string cimport strcmp
 cimport numpy as cnp
@@ -25,7 +25,7 @@ from numpy cimport (
     NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_FORCECAST, NPY_FLOAT16, NPY_FLOAT32, NPY_FLOAT64, NPY_ULONGLONG,
     PyArray_Check, PyArray_CheckExact, PyArray_CopyInto, PyArray_DATA, PyArray_DIMS, PyArray_FROM_OTF,
     PyArray_IS_C_CONTIGUOUS, PyArray_ISALIGNED, PyArray_ISNOTSWAPPED, PyArray_ISUSERDEF, PyArray_ISWRITEABLE,
-    PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_NDIM, PyArray_STRIDES, PyArray_TYPE, ndarray, npy_intp,
+    PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_NDIM, PyArray_SIZE, PyArray_STRIDES, PyArray_TYPE, ndarray, npy_intp,
 )
 
 import operator
@@ -814,6 +814,17 @@ def _given(x, mean, rstd, weight, bias, axis, out, by_channel):
     """(x - mean) * rstd * weight + bias; mean, or None, and rstd in C-contiguous float64 arrays of x's number of axes."""
     return normalize(FASTLN_normalize, x, weight, bias, 0.0, axis, out, False, True, NO_OFFSET, FASTLN_EACH, by_channel,
                      mean, rstd)
+
+
+def _rstd(ndarray var, double eps):
+    """1 / sqrt(var + eps) of a C-contiguous array of float64: NumPy would warn of zeros."""
+    cdef ndarray rstd = np.empty_like(var)
+    cdef const double *v = <const double *>PyArray_DATA(var)
+    cdef double *r = <double *>PyArray_DATA(rstd)
+    cdef npy_intp i
+    for i in range(PyArray_SIZE(var)):
+        r[i] = 1 / sqrt(v[i] + eps)
+    return rstd
 
 
 def _as_array(a, str name):

@@ -184,8 +184,7 @@ def batch_norm(
     channels = array.shape[channel]
     eps = _core._as_eps(eps)
     center = _statistics(mean, "mean", (channels,))
-    with np.errstate(all="ignore"):
-        rstd = 1 / np.sqrt(_statistics(var, "var", (channels,)) + eps)
+    rstd = _core._rstd(_statistics(var, "var", (channels,)), eps)
     if out is not None:
         _core._check_out(out, array)
     view, result = (
@@ -628,7 +627,5 @@ def _of_groups(means: Array, variances: Array, groups: int, eps: float) -> tuple
     mean, var = (a.reshape(len(a), groups, -1) for a in (means, variances))
     middle = mean[..., :1] + (mean - mean[..., :1]).mean(axis=2, keepdims=True)
     spread = (var + np.square(mean - middle)).mean(axis=2, keepdims=True)
-    with np.errstate(divide="ignore"):
-        rstd = 1 / np.sqrt(spread + eps)
     size = mean.shape[2]
-    return np.repeat(middle, size, axis=2), np.repeat(rstd, size, axis=2)
+    return np.repeat(middle, size, axis=2), np.repeat(_core._rstd(spread, eps), size, axis=2)
