@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "compiler.h"
 
@@ -140,9 +141,27 @@ static inline void f32_store(float *p, f32_vec a) {
     _mm256_storeu_ps(p, a.lo);
     _mm256_storeu_ps(p + 8, a.hi);
 }
+/* Piece by piece, as a masked store is dozens of instructions to AMD's processors. */
 static inline void f32_store_n(float *p, f32_vec a, int n) {
-    _mm256_maskstore_ps(p, f32_first_lo(n), a.lo);
-    _mm256_maskstore_ps(p + 8, f32_first_hi(n), a.hi);
+    if (n == 16) {
+        f32_store(p, a);
+        return;
+    }
+    __m256 v = a.lo;
+    if (n >= 8) {
+        _mm256_storeu_ps(p, v);
+        p += 8, v = a.hi;
+    }
+    __m128 part = _mm256_castps256_ps128(v);
+    if (n & 4) {
+        _mm_storeu_ps(p, part);
+        p += 4, part = _mm256_extractf128_ps(v, 1);
+    }
+    if (n & 2) {
+        _mm_storel_pi((void *)p, part);
+        p += 2, part = _mm_movehl_ps(part, part);
+    }
+    if (n & 1) _mm_store_ss(p, part);
 }
 
 static inline void f32_stream(float *p, f32_vec a) {
@@ -164,23 +183,25 @@ static inline void f64_store(double *p, f64_vec a) {
     _mm256_storeu_pd(p + 4, a.hi);
 }
 static inline void f64_store_n(double *p, f64_vec a, int n) {
-    _mm256_maskstore_pd(p, f64_first_lo(n), a.lo);
-    _mm256_maskstore_pd(p + 4, f64_first_hi(n), a.hi);
+    if (n == 8) {
+        f64_store(p, a);
+        return;
+    }
+    __m256d v = a.lo;
+    if (n >= 4) {
+        _mm256_storeu_pd(p, v);
+        p += 4, v = a.hi;
+    }
+    __m128d part = _mm256_castpd256_pd128(v);
+    if (n & 2) {
+        _mm_storeu_pd(p, part);
+        p += 2, part = _mm256_extractf128_pd(v, 1);
+    }
+    if (n & 1) _mm_store_sd(p, part);
 }
 
-static inline f32_vec f16_load(const uint16_t *p) {
-    return F32_EACH(_mm256_cvtph_ps(_mm_loadu_si128((const void *)p)),
-                    _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8))));
-}
-static inline void f16_store(uint16_t *p, f32_vec a) {
-    _mm_storeu_si128((void *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
-    _mm_storeu_si128((void *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
-}
-static inline void f16_stream(uint16_t *p, f32_vec a) {
-    _mm_stream_si128((void *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
-    _mm_stream_si128((void *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
-}
-
+static inline __m256 f16_widen(__m128i h) { return _mm256_cvtph_ps(h); }
+static inline __m128i f16_narrow(__m256 a) { return _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT); }
 static inline __m256 bf16_widen(__m128i h) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
@@ -193,45 +214,63 @@ static inline __m128i bf16_narrow(__m256 a) {
     near = _mm256_srli_epi32(near, 16);
     return _mm_packus_epi32(_mm256_castsi256_si128(near), _mm256_extracti128_si256(near, 1));
 }
-static inline f32_vec bf16_load(const uint16_t *p) {
-    return F32_EACH(bf16_widen(_mm_loadu_si128((const void *)p)), bf16_widen(_mm_loadu_si128((const void *)(p + 8))));
+
+/* There is no 16-bit masked load or store. n < 8 values, read from both ends, written piece by piece. */
+static NOINLINE __m128i half_load_some(const uint16_t *p, int n) {
+    uint64_t begin = 0, end = 0;
+    if (n >= 4) {
+        memcpy(&begin, p, 8);
+        memcpy(&end, p + n - 4, 8);
+        end = n == 4 ? 0 : end >> 16 * (8 - n);
+    } else {
+        for (int i = 0; i < n; i++) begin |= (uint64_t)p[i] << 16 * i;
+    }
+    return _mm_set_epi64x((long long)end, (long long)begin);
 }
-static inline void bf16_store(uint16_t *p, f32_vec a) {
-    _mm_storeu_si128((void *)p, bf16_narrow(a.lo));
-    _mm_storeu_si128((void *)(p + 8), bf16_narrow(a.hi));
+static NOINLINE void half_store_some(uint16_t *p, __m128i a, int n) {
+    uint64_t part = (uint64_t)_mm_cvtsi128_si64(a);
+    if (n & 4) {
+        memcpy(p, &part, 8);
+        p += 4, part = (uint64_t)_mm_extract_epi64(a, 1);
+    }
+    if (n & 2) {
+        memcpy(p, &part, 4);
+        p += 2, part >>= 32;
+    }
+    if (n & 1) *p = (uint16_t)part;
 }
-static inline void bf16_stream(uint16_t *p, f32_vec a) {
-    _mm_stream_si128((void *)p, bf16_narrow(a.lo));
-    _mm_stream_si128((void *)(p + 8), bf16_narrow(a.hi));
+static inline __m128i half_load_n(const uint16_t *p, int n) {
+    return n >= 8 ? _mm_loadu_si128((const void *)p) : n > 0 ? half_load_some(p, n) : _mm_setzero_si128();
+}
+static inline void half_store_n(uint16_t *p, __m128i a, int n) {
+    if (n >= 8)
+        _mm_storeu_si128((void *)p, a);
+    else if (n > 0)
+        half_store_some(p, a, n);
 }
 
-/* There is no 16-bit masked load or store: tails of the half types go through a copy, of n <= 16 values: both of its ends. */
-static NOINLINE void half_copy(uint16_t *to, const uint16_t *from, int n) {
-    if (n >= 8) {
-        __m128i begin = _mm_loadu_si128((const void *)from), end = _mm_loadu_si128((const void *)(from + n - 8));
-        _mm_storeu_si128((void *)to, begin);
-        _mm_storeu_si128((void *)(to + n - 8), end);
-    } else if (n >= 4) {
-        __m128i begin = _mm_loadl_epi64((const void *)from), end = _mm_loadl_epi64((const void *)(from + n - 4));
-        _mm_storel_epi64((void *)to, begin);
-        _mm_storel_epi64((void *)(to + n - 4), end);
-    } else {
-        for (int i = 0; i < n; i++) to[i] = from[i];
+#define HALF_ACCESS(name)                                                                          \
+    static inline f32_vec name##_load(const uint16_t *p) {                                         \
+        return F32_EACH(name##_widen(_mm_loadu_si128((const void *)p)),                            \
+                        name##_widen(_mm_loadu_si128((const void *)(p + 8))));                     \
+    }                                                                                              \
+    static inline void name##_store(uint16_t *p, f32_vec a) {                                      \
+        _mm_storeu_si128((void *)p, name##_narrow(a.lo));                                          \
+        _mm_storeu_si128((void *)(p + 8), name##_narrow(a.hi));                                    \
+    }                                                                                              \
+    static inline void name##_stream(uint16_t *p, f32_vec a) {                                     \
+        _mm_stream_si128((void *)p, name##_narrow(a.lo));                                          \
+        _mm_stream_si128((void *)(p + 8), name##_narrow(a.hi));                                    \
+    }                                                                                              \
+    static inline f32_vec name##_load_n(const uint16_t *p, int n) {                                \
+        return F32_EACH(name##_widen(half_load_n(p, n)), name##_widen(half_load_n(p + 8, n - 8))); \
+    }                                                                                              \
+    static inline void name##_store_n(uint16_t *p, f32_vec a, int n) {                             \
+        half_store_n(p, name##_narrow(a.lo), n);                                                   \
+        half_store_n(p + 8, name##_narrow(a.hi), n - 8);                                           \
     }
-}
-#define HALF_TAILS(name)                                               \
-    static inline f32_vec name##_load_n(const uint16_t *p, int n) {    \
-        uint16_t copy[16] = {0};                                       \
-        half_copy(copy, p, n);                                         \
-        return name##_load(copy);                                      \
-    }                                                                  \
-    static inline void name##_store_n(uint16_t *p, f32_vec a, int n) { \
-        uint16_t copy[16];                                             \
-        name##_store(copy, a);                                         \
-        half_copy(p, copy, n);                                         \
-    }
-HALF_TAILS(f16)
-HALF_TAILS(bf16)
+HALF_ACCESS(f16)
+HALF_ACCESS(bf16)
 
 static inline void f32_fold4(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float sums[4]) {
     __m256 a8 = _mm256_add_ps(a.lo, a.hi), b8 = _mm256_add_ps(b.lo, b.hi);
