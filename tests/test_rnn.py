@@ -333,7 +333,7 @@ def test_from_mapping(name):
     with pytest.raises(KeyError, match=r"net\.weight_hh: expected this key"):
         cls.from_mapping({"net.weight_ih": 1}, "net")
     if f"{prefix}norm.weight" in dotted:
-        with pytest.raises(KeyError, match="norm.weight: expected one key for norm_weight, got another one before"):
+        with pytest.raises(KeyError, match=r"norm\.weight: expected one key for norm_weight, got another one before"):
             cls.from_mapping(dotted | {"net.norm_weight": np.ones(5)}, "net")
     copy = pickle.loads(pickle.dumps(cell))
     np.testing.assert_array_equal(copy(x)[0], cell(x)[0])
