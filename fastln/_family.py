@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # it takes its time to import
 Array: TypeAlias = np.ndarray  # "of Any", which NumPy's type says in other ways from version to version
 Axes: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 
-AT_ONCE = 1 << 20  # bytes of samples whose moments are taken before they are normalized
-
 
 def group_norm(
     x: ArrayLike,
@@ -604,28 +602,11 @@ def _by_columns(
     weight = _per_channel(weight, "weight", [*ones, channels], channels)
     bias = _per_channel(bias, "bias", [*ones, channels], channels)
     places = tuple(range(1, x.ndim - 1))
-    y = np.empty_like(x) if out is None else out
-    # Samples that stay in cache until they are written; all of them, if what is written may be x of others.
-    some = samples if _overlaps(x, y) else max(1, AT_ONCE * samples // x.nbytes)
-    for first in range(0, samples, some):
-        part, target = x[first : first + some], y[first : first + some]
-        mean, rstd = _of_groups(*_core._moments(part, places), groups, number)
-        shape = (len(part), *ones[1:], channels)
-        _core._given(part, mean.reshape(shape), rstd.reshape(shape), weight, bias, places, target, True)
-    return y
-
-
-def _overlaps(x: Array, y: Array) -> bool:
-    """Whether they may share memory, but for the very same."""
-    same = x.__array_interface__["data"] == y.__array_interface__["data"] and x.strides == y.strides
-    return not same and np.may_share_memory(x, y)
-
-
-def _of_groups(means: Array, variances: Array, groups: int, eps: float) -> tuple[Array, Array]:
-    """Mean and 1 / sigma of each channel's group, from the moments of (samples, channels): Chan's formula for pieces of
-    one size, as in merge_moments."""
-    mean, var = (a.reshape(len(a), groups, -1) for a in (means, variances))
-    middle = mean[..., :1] + (mean - mean[..., :1]).mean(axis=2, keepdims=True)
-    spread = (var + np.square(mean - middle)).mean(axis=2, keepdims=True)
-    size = mean.shape[2]
-    return np.repeat(middle, size, axis=2), np.repeat(_core._rstd(spread, eps), size, axis=2)
+    means, variances = (a.reshape(samples, groups, -1) for a in _core._moments(x, places))
+    both = np.empty((2, samples, groups, channels // groups))
+    # Chan's formula for pieces of one size, as in merge_moments.
+    middle = means[..., :1] + (means - means[..., :1]).mean(axis=2, keepdims=True)
+    spread = (variances + np.square(means - middle)).mean(axis=2, keepdims=True)
+    both[0], both[1] = middle, _core._rstd(spread, number)
+    mean, rstd = both.reshape(2, samples, *ones[1:], channels)
+    return _core._given(x, mean, rstd, weight, bias, places, out, True)

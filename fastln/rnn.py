@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastln import _cells, _core
+from fastln import _cells
 
 if TYPE_CHECKING:  # numpy.typing takes long to import
     from typing import TypeAlias
@@ -59,7 +59,7 @@ class _Recurrent:
     _states: ClassVar[tuple[str, ...]] = ("h",)
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
-        """arguments: those of the cell, by name."""
+        """arguments: those of the cell, by name; what has other names is not looked at."""
         weight_ih, weight_hh = arguments["weight_ih"], arguments["weight_hh"]
         hh, ih = _parameter(weight_hh, "weight_hh"), _parameter(weight_ih, "weight_ih")
         hidden = hh.shape[-1] if hh.ndim else 0
@@ -104,12 +104,12 @@ class _Recurrent:
         unknown = [key for key in mapping if key.startswith(begin) and key not in names]
         if unknown:
             raise KeyError(f"{unknown[0]}: expected parameters of {cls.__name__}, one of {', '.join(names)}")
-        found: dict[str, Any] = {}
-        for key, name in names.items():
-            if key in mapping and name in found:
-                raise KeyError(f"{key}: expected one key for {name}, got another one before")
-            if key in mapping:
-                found[name] = mapping[key]
+        keys: dict[str, str] = {}
+        for key in [key for key in names if key in mapping]:
+            if names[key] in keys:
+                raise KeyError(f"{keys[names[key]]}: expected one key for {names[key]}, got {key}, too")
+            keys[names[key]] = key
+        found: dict[str, Any] = {name: mapping[key] for name, key in keys.items()}
         for name in ("weight_ih", "weight_hh"):
             if name not in found:
                 raise KeyError(f"{begin}{name}: expected this key, got {', '.join(mapping) or 'an empty mapping'}")
@@ -480,7 +480,10 @@ def _parameter(value: ArrayLike, name: str) -> _Array:
 
 
 def _lengths(value: ArrayLike, batch: int, steps: int) -> NDArray[np.intp]:
-    lengths = _core._as_array(value, "lengths")
+    try:
+        lengths = np.asarray(value)
+    except ValueError as why:  # such as rows of several lengths
+        raise ValueError(f"lengths: expected shape {(batch,)}, got what NumPy makes no array of: {why}") from None
     if lengths.dtype.kind not in "iu" and lengths.size:
         raise TypeError(f"lengths: expected integers, got {lengths.dtype}")
     if lengths.shape != (batch,):

@@ -1,6 +1,6 @@
 /* columns.inc.h: rows that lie side by side, a lane each. */
 
-#define COLUMN_DEPTH 16 /* of the trees of columns, which are many at once: up to 2^16 blocks of each lane */
+#define COLUMN_DEPTH 16 /* of the trees of columns, which are many at once: less than 2^16 blocks of each lane */
 
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }

@@ -566,3 +566,15 @@ def test_prepared_objects():
 def test_ada_norm_refuses_what_its_dtype_cannot_hold():
     with pytest.raises(ValueError, match="c and k: expected c and c \\* k in the range of float32"):
         fastln.ada_norm(np.ones((2, 3), np.float32), 1e39)
+
+
+def test_channels_last_take_other_byte_orders_and_parameters_inside_out():
+    rng = np.random.default_rng(9)
+    x, weight = rng.standard_normal((20, 32, 32, 64), np.float32), rng.standard_normal(64, np.float32)
+    expected = fastln.group_norm(x, 8, weight, weight, channel_axis=-1)
+    swapped = x.astype(x.dtype.newbyteorder())
+    assert_same([fastln.group_norm(swapped, 8, weight, weight, channel_axis=-1)], [expected])
+    out = np.empty_like(x)
+    out[0, 0, 0] = weight
+    fastln.group_norm(x, 8, out[0, 0, 0], out[0, 0, 0], channel_axis=-1, out=out)
+    assert_same([out], [expected])
