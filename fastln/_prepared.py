@@ -73,16 +73,21 @@ class GroupNorm:
     ) -> None:
         self.weight = _kept(weight, "weight")
         self.bias = _kept(bias, "bias", None if self.weight is None else self.weight.shape)
-        own = self.bias if self.weight is None else self.weight
-        self.num_groups = _family._as_groups(num_groups, None if own is None else len(own))
+        self.num_groups = _family._as_groups(num_groups, self._channels)
         self.eps = _core._as_eps(eps)
         self.channel_axis = _family._as_index(channel_axis, "channel_axis")
 
-    def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
+    @property
+    def _channels(self) -> int | None:
+        """How many x must have, if there are parameters to tell."""
         own = self.bias if self.weight is None else self.weight
-        if own is not None:
+        return None if own is None else len(own)
+
+    def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
+        channels = self._channels
+        if channels is not None:
             x, channel = _family._with_channels(x, self.channel_axis)
-            _check_channels(x, channel, len(own))
+            _check_channels(x, channel, channels)
         return _family.group_norm(
             x, self.num_groups, self.weight, self.bias, self.eps, channel_axis=self.channel_axis, out=out
         )

@@ -45,6 +45,7 @@ static NOINLINE void N(give_these)(const fastln_task *task, const fastln_rows *r
     for (int j = 0; j < count && !task->subtract_mean; j++) s->minus[j] = (REAL)-0.0, s->shift[j] = 0;
 }
 
+/* The same, if there is anything to do. */
 INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count, N(scales) *s) {
     if (rows->mean || rows->rstd || !task->subtract_mean) N(give_these)(task, rows, first, count, s);
 }

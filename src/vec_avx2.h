@@ -182,22 +182,9 @@ static inline void f64_store(double *p, f64_vec a) {
     _mm256_storeu_pd(p, a.lo);
     _mm256_storeu_pd(p + 4, a.hi);
 }
+/* A double is two floats here, of which nothing is computed. */
 static inline void f64_store_n(double *p, f64_vec a, int n) {
-    if (n == 8) {
-        f64_store(p, a);
-        return;
-    }
-    __m256d v = a.lo;
-    if (n >= 4) {
-        _mm256_storeu_pd(p, v);
-        p += 4, v = a.hi;
-    }
-    __m128d part = _mm256_castpd256_pd128(v);
-    if (n & 2) {
-        _mm_storeu_pd(p, part);
-        p += 2, part = _mm256_extractf128_pd(v, 1);
-    }
-    if (n & 1) _mm_store_sd(p, part);
+    f32_store_n((void *)p, F32_EACH(_mm256_castpd_ps(a.lo), _mm256_castpd_ps(a.hi)), 2 * n);
 }
 
 static inline __m256 f16_widen(__m128i h) { return _mm256_cvtph_ps(h); }
