@@ -6,7 +6,7 @@
 
 enum {
     /* From where on the columns' own kernel is faster than a copy; measured. */
-    NARROW = 5,  /* values side by side, if there are also */
+    NARROW = 8,  /* values side by side, if there are also */
     SMALL = 256, /* values in all rows that lie side by side, or */
     WIDE = 16,   /* values side by side */
 };

@@ -148,6 +148,16 @@ static void fetch_ends(char *to, const char *from, ptrdiff_t to_offset, ptrdiff_
     PREFETCH(from, from_offset + (line.n - 1) * line.from);
 }
 
+/* A tile that is read along so short an axis that the next one goes on in the same cache lines: a strip at a time, along
+ * the whole of that one, or the lines would be gone before they come again. */
+static void do_strips(fastln_axis next, fastln_axis b, fastln_axis a, char *to, const char *from, ptrdiff_t size) {
+    for (ptrdiff_t i = 0; i < a.n; i += TURN) {
+        fastln_axis strip = {fastln_least(TURN, a.n - i), a.to, a.from};
+        for (ptrdiff_t k = 0; k < next.n; k++)
+            do_tile(to + i * a.to + k * next.to, from + i * a.from + k * next.from, strip, b, size);
+    }
+}
+
 /* The axes from number i on; the last two are a tile's, if `tile`. */
 static void do_axes(const copy *c, int i, int tile, char *to, const char *from) {
     const fastln_axis *axis = c->axes + i;
@@ -160,6 +170,8 @@ static void do_axes(const copy *c, int i, int tile, char *to, const char *from) 
         do_line(to, from, *axis, c->size);
     } else if (left == 2 && tile) {
         do_tile(to, from, axis[1], axis[0], c->size);
+    } else if (left == 3 && tile && fastln_magnitude(axis->from) < FASTLN_LINE) {
+        do_strips(axis[0], axis[1], axis[2], to, from, c->size);
     } else {
         for (ptrdiff_t k = 0; k < axis->n; k++) {
             if (left == 2) fetch_ends(to, from, (k + AHEAD) * axis->to, (k + AHEAD) * axis->from, axis[1]);
