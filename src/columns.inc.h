@@ -5,9 +5,9 @@
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
-/* The sum of LANES vectors in the order in which a vec header folds the lanes of one. All from number n on are 0. */
-INLINE VEC N(fold_columns)(VEC a[LANES], int n) {
-    for (int half = LANES / 2; half; half /= 2)
+/* The sum of `size` vectors in the order in which a vec header folds the lanes of one. All from number n on are 0. */
+INLINE VEC N(fold_columns)(VEC *a, int size, int n) {
+    for (int half = size / 2; half; half /= 2)
         for (int i = 0; i < half && i + half < n; i++) a[i] = V(add)(a[i], a[i + half]);
     return a[0];
 }
@@ -62,7 +62,7 @@ INLINE void N(narrow_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int u
  * row_moments and merge_rows, to the bit. */
 INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred, const VEC *scale,
                          const double *k, N(scales) *s) {
-    VEC p = V(set1)(0), full = V(set1)((REAL)plan.full), r[LANES], q[LANES];
+    VEC zero = V(set1)(0), p = zero, full = V(set1)((REAL)plan.full), r[LANES], q[LANES];
     N(lanes) lanes[LANES];
     const char *tail = x + plan.full * LANES * step;
     int n = plan.full ? LANES : plan.tail; /* sums that are not 0 */
@@ -71,25 +71,31 @@ INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, 
     else if (plan.full)
         N(column_lanes)(x, step, plan.full, used, centred, scale, lanes);
     if (centred) {
-        for (int l = 0; l < LANES; l++)
-            r[l] = plan.full ? lanes[l].hi : N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale);
-        p = V(mul)(N(fold_columns)(r, LANES), V(set1)((REAL)1 / LANES));
+        for (int l = 0, m = LANES / 2; l < LANES / 2; l++, m++)
+            r[l] = plan.full ? V(add)(lanes[l].hi, lanes[m].hi)
+                             : V(add)(N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale),
+                                      N(fetch)(x + (m < plan.tail ? m : 0) * step, used, scale));
+        p = V(mul)(N(fold_columns)(r, LANES / 2, LANES / 2), V(set1)((REAL)1 / LANES));
     }
     for (int l = 0; l < n; l++) {
-        r[l] = V(set1)(0), q[l] = plan.full ? lanes[l].m2 : V(set1)(0);
-        if (!plan.full || !centred) continue;
-        VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
-        r[l] = V(mul)(full, d);
-        q[l] = V(fma)(r[l], d, q[l]);
+        VEC sum = zero, squares = plan.full ? lanes[l].m2 : zero;
+        if (plan.full && centred) {
+            VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
+            sum = V(mul)(full, d);
+            squares = V(fma)(sum, d, squares);
+        }
+        if (l < plan.tail) {
+            VEC e = V(sub)(N(fetch)(tail + l * step, used, scale), p);
+            if (centred) sum = V(add)(sum, e);
+            squares = V(fma)(e, e, squares);
+        } else if (plan.tail) {
+            sum = V(add)(sum, zero); /* makes 0 of -0, as there */
+        }
+        r[l] = sum, q[l] = squares;
     }
-    for (int l = 0; l < plan.tail; l++) {
-        VEC e = V(sub)(N(fetch)(tail + l * step, used, scale), p);
-        if (centred) r[l] = V(add)(r[l], e);
-        q[l] = V(fma)(e, e, q[l]);
-    }
-    for (int l = plan.tail; l < n && plan.tail; l++) r[l] = V(add)(r[l], V(set1)(0)); /* makes 0 of -0, as there */
     REAL sums[LANES], squares[LANES];
-    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, n)), V(store)(squares, N(fold_columns)(q, n));
+    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, LANES, n));
+    V(store)(squares, N(fold_columns)(q, LANES, n));
     for (int l = used; l < LANES; l++)
         s->p[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
@@ -107,6 +113,17 @@ INLINE void N(prefetch_tile_row)(const char *x, int width) {
     for (int at = 0; at < width * SIZE; at += FASTLN_LINE) PREFETCH(x, at);
 }
 
+/* While value number i of the rows of a tile is written at y, the tile to its right is fetched, `next` columns wide, or, if
+ * that is negative, what comes next of this one; and what of y is written soon. */
+INLINE void N(prefetch_meanwhile)(const fastln_task *task, const char *x, const char *y, ptrdiff_t i, int width,
+                                  int next) {
+    if (next >= 0)
+        N(prefetch_tile_row)(x + width * SIZE, next);
+    else if (i + TILE_AHEAD < task->length)
+        N(prefetch_tile_row)(x + TILE_AHEAD * task->x_step, width);
+    if (i + TILE_AHEAD < task->length) N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
+}
+
 /* The weights and biases of LANES rows from number `first` on, if there are so many. */
 INLINE void N(load_spread)(const fastln_rows *tile, int first, int width, VEC *w, VEC *b) {
     REAL weights[LANES] = {0}, biases[LANES] = {0};
@@ -117,23 +134,18 @@ INLINE void N(load_spread)(const fastln_rows *tile, int first, int width, VEC *w
     *w = V(load)(weights), *b = V(load)(biases);
 }
 
-/* One value of every row of a tile after the other, so memory is written in order. Meanwhile the tile to its right is
- * fetched, `next` columns wide, or, if that is negative, what comes next of this one; and what of y is written soon. */
+/* One value of every row of a tile after the other, so memory is written in order. */
 INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next, const N(scales) *s,
                           int affine, int centred, const VEC *scale) {
     const char *x = tile->x;
     char *y = tile->y;
-    int full = width / LANES, tail = width % LANES;
+    int full = width / LANES, tail = width % LANES, far = N(array_size)(task) > NEAR;
     VEC w = V(set1)(0), b = w, ws[TILE] = {w}, bs[TILE] = {w}; /* what is used of the latter gets a value */
     for (int v = 0; affine & SPREAD && v * LANES < width; v++) N(load_spread)(tile, v * LANES, width, ws + v, bs + v);
     for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
         if (affine & WEIGHT) w = V(set1)(((const REAL *)tile->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)tile->bias)[i]);
-        if (next >= 0)
-            N(prefetch_tile_row)(x + width * SIZE, next);
-        else if (i + TILE_AHEAD < task->length)
-            N(prefetch_tile_row)(x + TILE_AHEAD * task->x_step, width);
-        if (i + TILE_AHEAD < task->length) N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
+        if (far) N(prefetch_meanwhile)(task, x, y, i, width, next);
         for (int v = 0; v <= full; v++) {
             int lanes = v < full ? LANES : tail, at = v * LANES;
             if (lanes == 0) continue;
@@ -214,10 +226,12 @@ INLINE void N(prefetch_tile)(const fastln_task *task, const fastln_rows *tile, i
 
 INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
     N(scales) s[TILE];
+    int far = N(array_size)(task) > NEAR;
     for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
         int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width);
-        if (i == 0 || !task->y) N(prefetch_tile)(task, &tile, width); /* the others while the one before is written */
+        if (far && (i == 0 || !task->y))
+            N(prefetch_tile)(task, &tile, width); /* the others while the one before is written */
         if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, s)) {
             N(cold_tile)(task, &tile, width, s, centred);
             continue;

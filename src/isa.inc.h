@@ -25,6 +25,13 @@
 /* How y is written: as it is, with what comes next fetched, past the caches, or as weight and bias repeat themselves. */
 enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 
+/* What suits processors with one instruction set and not those with another; here, measured with AVX-512. */
+#ifndef Y_AHEAD
+#define Y_AHEAD 2048             /* bytes of y to fetch before they are written: 1 to 4 KiB are alike */
+#define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
+#define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
+#endif
+
 enum {
     WEIGHT = 1,
     BIAS = 2,
@@ -33,7 +40,6 @@ enum {
     SHORT_ROW = 8,     /* vectors; up to here rows go LANES at a time */
     TILE = 16,         /* vectors side by side in the columns layout: row by row, their lines are fetched together */
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
-    Y_AHEAD = 2048,    /* bytes of y to fetch before they are written: measured, 1 to 4 KiB are alike */
     NEAR = 1 << 19,    /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
     FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
     FETCHED_ROW = 65536,            /* bytes, or, if they are streamed and only x takes room, */

@@ -4,6 +4,10 @@
 #include "vec_avx2.h"
 
 #define ISA avx2
+/* measured on Zen 3 */
+#define Y_AHEAD 0
+#define X_AHEAD 1
+#define GROUPED_FETCHED_ROW 2048
 #include "isa.inc.h"
 #else
 const fastln_isa *const fastln_isa_avx2 = NULL;

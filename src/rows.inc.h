@@ -226,8 +226,8 @@ INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs,
         }
         if (!task->y) continue;
         for (int j = 0; j < LANES; j += 4) {
-            ptrdiff_t next = i + j + 2 * LANES;
-            ptrdiff_t ahead = i + 4 * LANES <= total ? N(rows_of)(runs, next).x - x[j / 4] : 0;
+            ptrdiff_t next = i + j + X_AHEAD * LANES;
+            ptrdiff_t ahead = i + (X_AHEAD + 2) * LANES <= total ? N(rows_of)(runs, next).x - x[j / 4] : 0;
             N(write_four)(rows, x[j / 4], y[j / 4], &s, j, w, b, full, tail, ahead, centred);
         }
     }
@@ -281,7 +281,8 @@ INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_
     ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
     int form = N(form_of)(task), stream = form == PAST_CACHES;
     int fetch = size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
-    ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= GROUPED_ROW ? 4 : 1;
+    ptrdiff_t grouped = fetch ? GROUPED_FETCHED_ROW : GROUPED_ROW;
+    ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= grouped ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
     if (stream) group = row <= GROUPED_ROW ? LANES : row <= 4 * GROUPED_ROW ? 4 : 1;
     N(plan) plan = N(plan_of)(task, 1);
