@@ -159,6 +159,8 @@ cdef npy_intp size_of(int type_num) noexcept:
 
 
 cdef ndarray as_array(object a, str name):
+    if PyArray_CheckExact(a):
+        return <ndarray>a
     if isinstance(a, ndarray) and isinstance(a, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected {ACCEPTED}, got a masked array")
     try:
@@ -244,6 +246,11 @@ cdef tuple shape_of(ndarray x, uint64_t axes):
     return tuple([PyArray_DIMS(x)[axis] for axis in range(PyArray_NDIM(x)) if axes >> axis & 1])
 
 
+cdef list shape_along(ndarray x, uint64_t axes):
+    """x's shape, but for 1 along the others."""
+    return [PyArray_DIMS(x)[axis] if axes >> axis & 1 else 1 for axis in range(PyArray_NDIM(x))]
+
+
 cdef bint is_repeated(ndarray a, ndarray x, uint64_t repeated) noexcept:
     """Whether `a` has x's axes, but for size 1 where it is repeated along one of those."""
     cdef int axis
@@ -270,7 +277,7 @@ cdef bint has_dense_rows(ndarray a, uint64_t axes) noexcept:
 cdef ndarray as_vector(object a, str name, ndarray x, uint64_t axes, int type_num, bint by_channel=False):
     """Weight or bias as a kernel reads it: of that type, its values along a row side by side in C order. One for all rows; or
     with x's axes, and repeated along some: others than those, or, by_channel, any."""
-    cdef ndarray v = <ndarray>a if PyArray_CheckExact(a) else as_array(a, name)
+    cdef ndarray v = as_array(a, name)
     cdef bint one = has_shape_of(v, x, axes)
     if not one and not is_repeated(v, x, <uint64_t>-1 if by_channel else ~axes):
         raise ValueError(f"{name}: expected shape {shape_of(x, axes)}{repeated_shape(v, x, axes)}, "
@@ -553,7 +560,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
     cdef int i
     cdef bint copy = False, usual
 
-    cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
+    cdef ndarray source = as_array(x, "x")
     cdef int type_num = result_type(source, "x")
     cdef int compute_type = NPY_FLOAT64 if type_num == NPY_FLOAT64 else NPY_FLOAT32
     cdef int ndim = PyArray_NDIM(source)
@@ -782,7 +789,7 @@ cdef object moments_of(ndarray x, uint64_t axes):
     arrays.x_strides = arrays.y_strides = PyArray_STRIDES(x)
     arrays.item_size = PyArray_ITEMSIZE(x)
     arrays.aligned = PyArray_ISALIGNED(x)
-    set_parameters(&arrays, &steps, x, axes, None, None, np.expand_dims(mean, [i for i in range(ndim) if axes >> i & 1]))
+    set_parameters(&arrays, &steps, x, axes, None, None, mean.reshape(shape_along(x, ~axes)))
     fastln_describe(&task, &arrays, order)
     compute(&task, FASTLN_layer_norm, 0, x, None, None, None, mean, var)
     return mean, var
@@ -816,6 +823,17 @@ def _given(x, mean, rstd, weight, bias, axis, out, by_channel):
                      mean, rstd)
 
 
+def _normalize(x, mean, rstd, weight, bias, axis, out):
+    """The same; mean and rstd of x's shape without those axes."""
+    cdef ndarray source = as_array(x, "x")
+    result_type(source, "x")
+    cdef uint64_t axes = as_axes(axis, PyArray_NDIM(source))
+    cdef tuple rows = shape_of(source, ~axes)
+    cdef list shape = shape_along(source, ~axes)
+    return _given(source, None if mean is None else _statistics(mean, "mean", rows, shape),
+                  _statistics(rstd, "rstd", rows, shape), weight, bias, axis, out, False)
+
+
 def _rstd(ndarray var, double eps):
     """1 / sqrt(var + eps) of a C-contiguous array of float64: NumPy would warn of zeros."""
     cdef ndarray rstd = np.empty_like(var)
@@ -827,6 +845,30 @@ def _rstd(ndarray var, double eps):
     return rstd
 
 
+def _merge_channels(ndarray means, ndarray variances, npy_intp together, double eps):
+    """For each of so many channels side by side, the mean of all of these and 1 / sqrt(var + eps), from the moments of each:
+    Chan's formula for pieces of one size, about the first mean, so that sums have the size of the differences."""
+    cdef ndarray mean = np.empty_like(means), rstd = np.empty_like(means)
+    cdef const double *m = <const double *>PyArray_DATA(means)
+    cdef const double *v = <const double *>PyArray_DATA(variances)
+    cdef double *to_mean = <double *>PyArray_DATA(mean)
+    cdef double *to_rstd = <double *>PyArray_DATA(rstd)
+    cdef double middle, spread
+    cdef npy_intp first, i
+    for first in range(0, PyArray_SIZE(means), together):
+        middle = spread = 0
+        for i in range(first, first + together):
+            middle += m[i] - m[first]
+        middle = m[first] + middle / together
+        for i in range(first, first + together):
+            spread += v[i] + (m[i] - middle) * (m[i] - middle)
+        spread = 1 / sqrt(spread / together + eps)
+        for i in range(first, first + together):
+            to_mean[i] = middle
+            to_rstd[i] = spread
+    return mean, rstd
+
+
 def _as_array(a, str name):
     """As an array of an accepted dtype."""
     cdef ndarray array = as_array(a, name)
@@ -834,10 +876,40 @@ def _as_array(a, str name):
     return array
 
 
-def _axes(axis, int ndim):
-    """The axes as a tuple of numbers from 0 on."""
-    cdef uint64_t axes = as_axes(axis, ndim)
-    return tuple([i for i in range(ndim) if axes >> i & 1])
+def _as_index(axis, str name):
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{name}: expected an int, got {axis!r}") from None
+
+
+def _as_axis(axis, str name, int ndim):
+    """The number of one axis, from 0 on."""
+    index = _as_index(axis, name)
+    if not -ndim <= index < ndim:
+        raise AxisError(axis, ndim)
+    return index if index >= 0 else index + ndim
+
+
+def _per_channel(a, str name, npy_intp channels, shape):
+    """A weight or bias of (channels,), as an array of that shape; or None."""
+    if a is None:
+        return None
+    cdef ndarray array = as_array(a, name)
+    result_type(array, name)
+    if PyArray_NDIM(array) != 1 or PyArray_DIMS(array)[0] != channels:
+        raise ValueError(f"{name}: expected shape {(channels,)}, got {(<object>array).shape}")
+    return array.reshape(shape)
+
+
+def _statistics(a, str name, tuple expected, shape):
+    """An array of that shape, in float64 and C-contiguous, as one of another shape."""
+    cdef ndarray array = as_array(a, name)
+    result_type(array, name)
+    if (<object>array).shape != expected:
+        raise ValueError(f"{name}: expected shape {expected}, got {(<object>array).shape}")
+    array = PyArray_FROM_OTF(array, NPY_FLOAT64, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_FORCECAST)
+    return array.reshape(shape)
 
 
 def _find(mapping, str prefix, tuple names):
@@ -1088,7 +1160,7 @@ cdef class _Norm:
         return tuple([np.ndarray(v.shape, v.dtype, v.tobytes()) for v in (narrow, wide)])
 
     cdef object apply(self, object x, object out):
-        cdef ndarray source = <ndarray>x if PyArray_CheckExact(x) else as_array(x, "x")
+        cdef ndarray source = as_array(x, "x")
         cdef int type_num = result_type(source, "x")
         cdef bint wide = type_num == NPY_FLOAT64
         if self.is_usual(source, out, type_num):

@@ -178,30 +178,24 @@ def batch_norm(
     array([[1., 1.]])
     """
     array = _core._as_array(x, "x")
-    (channel,) = _as_axis(axis, "axis", array.ndim)
+    channel = _core._as_axis(axis, "axis", array.ndim)
     channels = array.shape[channel]
     eps = _core._as_eps(eps)
-    center = _statistics(mean, "mean", (channels,))
-    rstd = _core._rstd(_statistics(var, "var", (channels,)), eps)
     if out is not None:
         _core._check_out(out, array)
-    view, result = (
-        array[None],
-        None if out is None else np.asarray(out)[None],
-    )  # so that there is an axis besides that of the channels
-    shape = [1] * view.ndim
+        out = np.asarray(out)
+    shape = [1] * (array.ndim + 1)  # so that there is an axis besides that of the channels
     shape[channel + 1] = channels
     # The places of a channel are a row. With the channels last they are side by side instead, for all samples at once.
     last = channel == array.ndim - 1
-    axes = tuple(range(channel + 1)) if last else tuple(range(channel + 2, view.ndim))
     y = _core._given(
-        view,
-        center.reshape(shape),
-        rstd.reshape(shape),
-        _per_channel(weight, "weight", shape, channels),
-        _per_channel(bias, "bias", shape, channels),
-        axes,
-        result,
+        array[None],
+        _core._statistics(mean, "mean", (channels,), shape),
+        _core._rstd(_core._statistics(var, "var", (channels,), shape), eps),
+        _core._per_channel(weight, "weight", channels, shape),
+        _core._per_channel(bias, "bias", channels, shape),
+        tuple(range(channel + 1)) if last else tuple(range(channel + 2, array.ndim + 1)),
+        None if out is None else out[None],
         True,
     )
     return y[0] if out is None else out
@@ -234,7 +228,7 @@ def batch_moments(x: ArrayLike, *, axis: SupportsIndex = 1) -> tuple[Array, Arra
     (array([2., 5.]), array([1., 0.]))
     """
     array = _core._as_array(x, "x")
-    (channel,) = _as_axis(axis, "axis", array.ndim)
+    channel = _core._as_axis(axis, "axis", array.ndim)
     view = array[None]
     return _core._moments(view, tuple(i for i in range(view.ndim) if i != channel + 1))
 
@@ -298,10 +292,10 @@ def update_running(
     shape = running_mean.shape
     if running_var.shape != shape:
         raise ValueError(f"running_var: expected shape {shape}, got {running_var.shape}")
-    new_mean = _statistics(mean, "mean", shape)
-    new_var = _statistics(var, "var", shape) * (number / (number - 1) if unbiased else 1)
-    old_mean = _statistics(running_mean, "running_mean", shape)
-    old_var = _statistics(running_var, "running_var", shape)
+    new_mean = _core._statistics(mean, "mean", shape, shape)
+    new_var = _core._statistics(var, "var", shape, shape) * (number / (number - 1) if unbiased else 1)
+    old_mean = _core._statistics(running_mean, "running_mean", shape, shape)
+    old_var = _core._statistics(running_var, "running_var", shape, shape)
     with np.errstate(all="ignore"):  # both, or neither
         running_mean[...] = (1 - momentum) * old_mean + momentum * new_mean
         running_var[...] = (1 - momentum) * old_var + momentum * new_var
@@ -384,7 +378,7 @@ def merge_moments(
     )
     if var.shape != mean.shape:
         raise ValueError(f"variances: expected shape {mean.shape}, as means, got {var.shape}")
-    (along,) = _as_axis(axis, "axis", mean.ndim)
+    along = _core._as_axis(axis, "axis", mean.ndim)
     n = _core._as_array(counts, "counts").astype(np.float64)
     if n.ndim == 1 and mean.ndim > 1:  # one for each piece
         n = n.reshape([-1 if i == along else 1 for i in range(mean.ndim)])
@@ -451,12 +445,7 @@ def normalize(
     >>> fastln.normalize([[1.0, 3.0]], mean=[2.0], rstd=[0.5])
     array([[-0.5,  0.5]])
     """
-    array = _core._as_array(x, "x")
-    axes = _core._axes(axis, array.ndim)
-    shape = tuple(n for i, n in enumerate(array.shape) if i not in axes)
-    center = None if mean is None else np.expand_dims(_statistics(mean, "mean", shape), axes)
-    factor = np.expand_dims(_statistics(rstd, "rstd", shape), axes)
-    return _core._given(array, center, factor, weight, bias, axes, out, False)
+    return _core._normalize(x, mean, rstd, weight, bias, axis, out)
 
 
 def ada_norm(
@@ -508,23 +497,12 @@ def ada_norm(
 # --- Axes and parameters
 
 
-def _as_index(axis: SupportsIndex, name: str) -> int:
-    try:
-        return operator.index(axis)
-    except TypeError:
-        raise TypeError(f"{name}: expected an int, got {axis!r}") from None
-
-
-def _as_axis(axis: SupportsIndex, name: str, ndim: int) -> tuple[int, ...]:
-    return _core._axes(_as_index(axis, name), ndim)
-
-
 def _with_channels(x: ArrayLike, channel_axis: SupportsIndex) -> tuple[Array, int]:
     """x, and the number of its axis of channels, which is not the first."""
     array = _core._as_array(x, "x")
     if array.ndim < 2:
         raise ValueError(f"x: expected at least 2 dimensions, got shape {array.shape}")
-    (channel,) = _as_axis(channel_axis, "channel_axis", array.ndim)
+    channel = _core._as_axis(channel_axis, "channel_axis", array.ndim)
     if channel == 0:
         raise ValueError(f"channel_axis: expected another axis than the first, that of the samples, got {channel_axis}")
     return array, channel
@@ -540,24 +518,6 @@ def _as_groups(num_groups: SupportsIndex, channels: int | None) -> int:
         what = "at least 1" if channels is None else f"a divisor of the {channels} channels"
         raise ValueError(f"num_groups: expected {what}, got {groups}")
     return groups
-
-
-def _per_channel(a: ArrayLike | None, name: str, shape: list[int], channels: int) -> Array | None:
-    """A weight or bias of (channels,), as an array of that shape."""
-    if a is None:
-        return None
-    array = _core._as_array(a, name)
-    if array.shape != (channels,):
-        raise ValueError(f"{name}: expected shape {(channels,)}, got {array.shape}")
-    return array.reshape(shape)
-
-
-def _statistics(a: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-    """In float64, C-contiguous."""
-    array = _core._as_array(a, name)
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-    return np.ascontiguousarray(array, np.float64).reshape(shape)
 
 
 def _as_finite(value: SupportsFloat, name: str) -> float:
@@ -582,8 +542,8 @@ def _by_groups(
         return _by_columns(x, groups, weight, bias, eps, out)
     y = _core._by_channel(
         x.reshape(shape),
-        _per_channel(weight, "weight", own, channels),
-        _per_channel(bias, "bias", own, channels),
+        _core._per_channel(weight, "weight", channels, own),
+        _core._per_channel(bias, "bias", channels, own),
         eps,
         tuple(i for i in range(1, len(shape)) if i != channel),
         None if out is None else np.asarray(out).reshape(shape),
@@ -598,15 +558,10 @@ def _by_columns(
     moments of every channel come first, and become those of the groups; then all is normalized by these."""
     samples, channels = x.shape[0], x.shape[-1]
     number = _core._as_eps(eps)
-    ones = [1] * (x.ndim - 1)
-    weight = _per_channel(weight, "weight", [*ones, channels], channels)
-    bias = _per_channel(bias, "bias", [*ones, channels], channels)
+    shape = [1] * (x.ndim - 1) + [channels]
+    weight = _core._per_channel(weight, "weight", channels, shape)
+    bias = _core._per_channel(bias, "bias", channels, shape)
     places = tuple(range(1, x.ndim - 1))
-    means, variances = (a.reshape(samples, groups, -1) for a in _core._moments(x, places))
-    both = np.empty((2, samples, groups, channels // groups))
-    # Chan's formula for pieces of one size, as in merge_moments.
-    middle = means[..., :1] + (means - means[..., :1]).mean(axis=2, keepdims=True)
-    spread = (variances + np.square(means - middle)).mean(axis=2, keepdims=True)
-    both[0], both[1] = middle, _core._rstd(spread, number)
-    mean, rstd = both.reshape(2, samples, *ones[1:], channels)
-    return _core._given(x, mean, rstd, weight, bias, places, out, True)
+    shape[0] = samples
+    mean, rstd = _core._merge_channels(*_core._moments(x, places), channels // groups, number)
+    return _core._given(x, mean.reshape(shape), rstd.reshape(shape), weight, bias, places, out, True)

@@ -75,7 +75,7 @@ class GroupNorm:
         self.bias = _kept(bias, "bias", None if self.weight is None else self.weight.shape)
         self.num_groups = _family._as_groups(num_groups, self._channels)
         self.eps = _core._as_eps(eps)
-        self.channel_axis = _family._as_index(channel_axis, "channel_axis")
+        self.channel_axis = _core._as_index(channel_axis, "channel_axis")
 
     @property
     def _channels(self) -> int | None:
@@ -158,12 +158,12 @@ class BatchNorm:
         self.mean, self.var = center, _kept(_core._as_array(var, "var"), "var", center.shape)
         self.weight, self.bias = _kept(weight, "weight", center.shape), _kept(bias, "bias", center.shape)
         self.eps = _core._as_eps(eps)
-        self.axis = _family._as_index(axis, "axis")
+        self.axis = _core._as_index(axis, "axis")
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         assert self.var is not None
         x = _core._as_array(x, "x")
-        (channel,) = _family._as_axis(self.axis, "axis", x.ndim)
+        channel = _core._as_axis(self.axis, "axis", x.ndim)
         _check_channels(x, channel, len(self.mean))
         return _family.batch_norm(x, self.mean, self.var, self.weight, self.bias, self.eps, axis=self.axis, out=out)
 
