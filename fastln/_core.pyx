@@ -56,6 +56,7 @@ cdef extern from "fastln.h" nogil:
         bint aligned
 
     void fastln_describe(fastln_task *task, const fastln_arrays *arrays, int *order)
+    void fastln_order_rows(fastln_task *task)
     void fastln_describe_rows(fastln_task *task, npy_intp rows, npy_intp length)
     int fastln_run(const fastln_task *task)
     int fastln_run_added(const fastln_task *task, const void *x, const void *residual)
@@ -622,6 +623,7 @@ cdef object normalize(fastln_operation operation, object x, object weight, objec
         if operation == FASTLN_layer_norm:
             mean = empty(ndim, shape, order, axes, compute_type)
         side_by_side(&task, size_of(compute_type))
+    fastln_order_rows(&task)
     if copy:
         PyArray_CopyInto(y, source)
         source = y

@@ -181,24 +181,9 @@ def batch_norm(
     channel = _core._as_axis(axis, "axis", array.ndim)
     channels = array.shape[channel]
     eps = _core._as_eps(eps)
-    if out is not None:
-        _core._check_out(out, array)
-        out = np.asarray(out)
-    shape = [1] * (array.ndim + 1)  # so that there is an axis besides that of the channels
-    shape[channel + 1] = channels
-    # The places of a channel are a row. With the channels last they are side by side instead, for all samples at once.
-    last = channel == array.ndim - 1
-    y = _core._given(
-        array[None],
-        _core._statistics(mean, "mean", (channels,), shape),
-        _core._rstd(_core._statistics(var, "var", (channels,), shape), eps),
-        _core._per_channel(weight, "weight", channels, shape),
-        _core._per_channel(bias, "bias", channels, shape),
-        tuple(range(channel + 1)) if last else tuple(range(channel + 2, array.ndim + 1)),
-        None if out is None else out[None],
-        True,
-    )
-    return y[0] if out is None else out
+    center = _core._statistics(mean, "mean", (channels,), channels)
+    rstd = _core._rstd(_core._statistics(var, "var", (channels,), channels), eps)
+    return _by_statistics(array, channel, center, rstd, weight, bias, out)
 
 
 def batch_moments(x: ArrayLike, *, axis: SupportsIndex = 1) -> tuple[Array, Array]:
@@ -525,6 +510,37 @@ def _as_finite(value: SupportsFloat, name: str) -> float:
     if not np.isfinite(number):
         raise ValueError(f"{name}: expected a finite number, got {value}")
     return number
+
+
+def _by_statistics(
+    x: Array,
+    channel: int,
+    mean: Array,
+    rstd: Array,
+    weight: ArrayLike | None,
+    bias: ArrayLike | None,
+    out: Array | None,
+) -> Array:
+    """Batch normalization; mean and rstd in float64, C-contiguous."""
+    channels = x.shape[channel]
+    if out is not None:
+        _core._check_out(out, x)
+        out = np.asarray(out)
+    shape = [1] * (x.ndim + 1)  # so that there is an axis besides that of the channels
+    shape[channel + 1] = channels
+    # The places of a channel are a row. With the channels last they are side by side instead, for all samples at once.
+    last = channel == x.ndim - 1
+    y = _core._given(
+        x[None],
+        mean.reshape(shape),
+        rstd.reshape(shape),
+        _core._per_channel(weight, "weight", channels, shape),
+        _core._per_channel(bias, "bias", channels, shape),
+        tuple(range(channel + 1)) if last else tuple(range(channel + 2, x.ndim + 1)),
+        None if out is None else out[None],
+        True,
+    )
+    return y[0] if out is None else out
 
 
 def _by_groups(

@@ -39,8 +39,17 @@ def _check_channels(x: Array, channel: int, expected: int) -> None:
         raise ValueError(f"x: expected {expected} channels at axis {channel}, got shape {x.shape}")
 
 
+class _Fixed:
+    """What is set once and stays."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}.{name} is read-only: make another")
+        super().__setattr__(name, value)
+
+
 @final
-class GroupNorm:
+class GroupNorm(_Fixed):
     """Group normalization with parameters of its own: ``GroupNorm(num_groups, weight, bias)(x)`` is
     ``group_norm(x, num_groups, weight, bias)``. With as many groups as channels, it is instance normalization.
 
@@ -84,13 +93,12 @@ class GroupNorm:
         return None if own is None else len(own)
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
-        channels = self._channels
-        if channels is not None:
-            x, channel = _family._with_channels(x, self.channel_axis)
-            _check_channels(x, channel, channels)
-        return _family.group_norm(
-            x, self.num_groups, self.weight, self.bias, self.eps, channel_axis=self.channel_axis, out=out
-        )
+        array, channel = _family._with_channels(x, self.channel_axis)
+        if self._channels is None:
+            _family._as_groups(self.num_groups, array.shape[channel])
+        else:
+            _check_channels(array, channel, self._channels)
+        return _family._by_groups(array, channel, self.num_groups, self.weight, self.bias, self.eps, out)
 
     def __repr__(self) -> str:
         return f"<GroupNorm: {self.num_groups} groups, eps={self.eps}, channel_axis={self.channel_axis}>"
@@ -121,7 +129,7 @@ class GroupNorm:
 
 
 @final
-class BatchNorm:
+class BatchNorm(_Fixed):
     """Batch normalization with statistics and parameters of its own: ``BatchNorm(mean, var, weight, bias)(x)`` is
     ``batch_norm(x, mean, var, weight, bias)``.
 
@@ -155,17 +163,19 @@ class BatchNorm:
     ) -> None:
         center = _kept(_core._as_array(mean, "mean"), "mean")
         assert center is not None
-        self.mean, self.var = center, _kept(_core._as_array(var, "var"), "var", center.shape)
+        spread = _kept(_core._as_array(var, "var"), "var", center.shape)
+        assert spread is not None
+        self.mean, self.var = center, spread
         self.weight, self.bias = _kept(weight, "weight", center.shape), _kept(bias, "bias", center.shape)
         self.eps = _core._as_eps(eps)
         self.axis = _core._as_index(axis, "axis")
+        self._rstd = _core._rstd(spread, self.eps)
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
-        assert self.var is not None
-        x = _core._as_array(x, "x")
-        channel = _core._as_axis(self.axis, "axis", x.ndim)
-        _check_channels(x, channel, len(self.mean))
-        return _family.batch_norm(x, self.mean, self.var, self.weight, self.bias, self.eps, axis=self.axis, out=out)
+        array = _core._as_array(x, "x")
+        channel = _core._as_axis(self.axis, "axis", array.ndim)
+        _check_channels(array, channel, len(self.mean))
+        return _family._by_statistics(array, channel, self.mean, self._rstd, self.weight, self.bias, out)
 
     def __repr__(self) -> str:
         return f"<BatchNorm: shape {self.mean.shape}, eps={self.eps}, axis={self.axis}>"

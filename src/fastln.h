@@ -153,6 +153,8 @@ typedef struct fastln_arrays {
 /* layout.c: fills in what a task says of places: layout, length, axes; its form and part are known. order: all axes, outermost
  * first, as y would best lie in memory. */
 void fastln_describe(fastln_task *task, const fastln_arrays *arrays, int *order);
+/* Last of all: rows with the same weight and bias, as those of q and those of k, go one after the other. */
+void fastln_order_rows(fastln_task *task);
 /* The same for `rows` rows one after the other, with one weight, one bias, and statistics side by side. */
 void fastln_describe_rows(fastln_task *task, ptrdiff_t rows, ptrdiff_t length);
 

@@ -9,6 +9,8 @@ enum {
     NARROW = 8,  /* values side by side, if there are also */
     SMALL = 256, /* values in all rows that lie side by side, or */
     WIDE = 16,   /* values side by side */
+
+    PIECE = 1024, /* bytes of rows; in smaller pieces memory is read in order, whatever the parameters */
 };
 
 static int is_normalized(const fastln_arrays *a, int axis) { return a->normalized >> axis & 1; }
@@ -142,6 +144,22 @@ void fastln_describe(fastln_task *task, const fastln_arrays *a, int *order) {
             order[i] = i < n ? others[i] : row_axes[i - n];
         else if (!is_normalized(a, order[i]))
             order[i] = others[other++];
+    }
+}
+
+static int has_own_parameters(fastln_steps step) { return step.weight || step.bias; }
+
+void fastln_order_rows(fastln_task *task) {
+    int last = task->ndim - 1, sorted = 0;
+    ptrdiff_t piece = task->shape[last] * task->length * fastln_item_size(task);
+    if (task->layout != FASTLN_ROWS || has_own_parameters(task->strides[last]) || piece < PIECE) return;
+    for (int axis = 0; axis < last; axis++) {
+        ptrdiff_t n = task->shape[axis];
+        fastln_steps step = task->strides[axis];
+        if (!has_own_parameters(step)) continue;
+        for (int i = axis; i > sorted; i--)
+            task->shape[i] = task->shape[i - 1], task->strides[i] = task->strides[i - 1];
+        task->shape[sorted] = n, task->strides[sorted++] = step;
     }
 }
 

@@ -280,6 +280,30 @@ def test_modulation(fmt, isa):
 
 
 @every_format
+def test_heads_of_q_and_k(fmt, isa):
+    """Cut out of an array that has v, too: with weights of their own, in one call or in two."""
+    for heads, n in ((4, 16), (12, 64), (5, 100), (16, 37), (3, 600)):
+        packed = nasty_rows(fmt, n, 7 * 5 * 3 * heads).reshape(7, 5, 3, heads, n)
+        weight, bias = (p.reshape(1, 1, 2, 1, n) for p in vectors.parameters(fmt, 2 * n))
+        expected = [[], [], []]
+        for i in range(2):
+            rows = np.ascontiguousarray(packed[:, :, i]).reshape(-1, n)
+            one = fastln.layer_norm(rows, weight[0, 0, i, 0], bias[0, 0, i, 0], return_stats=True)
+            for all_of_it, part in zip(expected, one, strict=True):
+                all_of_it.append(part.reshape(7, 5, 1, heads, *part.shape[1:]))
+        expected = [np.concatenate(parts, axis=2) for parts in expected]
+        for threads in (1, 3):
+            with fastln.num_threads(threads):
+                context = f"{heads} heads of {n}, {threads} threads"
+                view = packed[:, :, :2]
+                assert_same(fastln.layer_norm(view, weight, bias, return_stats=True), expected, context)
+                assert_same([fastln.layer_norm(view, weight, bias)], expected[:1], context)
+                wide = packed.copy()
+                fastln.layer_norm(wide[:, :, :2], weight, bias, out=wide[:, :, :2])
+                assert_same([wide[:, :, :2], wide[:, :, 2]], [expected[0], packed[:, :, 2]], f"{context}, in place")
+
+
+@every_format
 def test_modulation_of_columns(fmt, isa):
     """axis=1 of (N, C, H, W), with weights and biases per sample, per place and per both."""
     for samples, n, height, width in ((2, 3, 1, 5), (1, 16, 3, 7), (2, 17, 4, 16), (2, 100, 2, 33), (3, 300, 1, 2)):

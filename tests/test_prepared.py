@@ -225,6 +225,16 @@ def test_parameters_are_copies(rng):
         norm.eps = 1
 
 
+def test_attributes_of_layers_by_channel_are_set_once():
+    """Or BatchNorm would go on with the variance that it was made with."""
+    for norm in (fastln.GroupNorm(2, np.ones(4)), fastln.BatchNorm(np.zeros(4), np.ones(4))):
+        for name in ("weight", "bias", "eps"):
+            with pytest.raises(AttributeError, match=rf"{type(norm).__name__}\.{name} is read-only"):
+                setattr(norm, name, getattr(norm, name))
+    with pytest.raises(AttributeError, match=r"BatchNorm\.var"):
+        norm.var = np.full(4, 2.0)
+
+
 def test_attributes():
     norm = fastln.LayerNorm([1.0, 2.0], [3.0, 4.0], 0.5, axis=(0,))
     assert norm.weight.tolist() == [1.0, 2.0]
