@@ -46,7 +46,7 @@ INLINE void N(do_apply)(const fastln_task *task, const fastln_scale *scale, cons
     if (scale->cold)
         N(apply_cold)(task, scale, &row, first, count, &s, centred);
     else if (N(has_parts)(task))
-        N(apply_parts)(task, &row, first, count, &s, centred, NULL);
+        N(apply_parts)(task, &row, first, count, &s, centred, NULL, 0);
     else if (count * SIZE >= 3 * FASTLN_LINE && N(is_streamed)(task))
         N(stream_rows)(task, &row, first, count, &s, centred, 0);
     else

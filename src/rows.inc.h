@@ -68,9 +68,9 @@ INLINE int N(has_parts)(const fastln_task *task) { return task->part || task->fo
 
 /* `count` values of a part of a row; scale: NULL but on the cold path. */
 INLINE void N(apply_part)(const fastln_task *task, const fastln_rows *part, ptrdiff_t count, const N(scales) *s,
-                          int row, int centred, const VEC *scale, ptrdiff_t y_ahead) {
-#define DO(affine)                                                                                              \
-    N(apply_row)(part->x, part->y, part->weight, part->bias, count, s, row, affine, centred, scale, 0, y_ahead, \
+                          int row, int centred, const VEC *scale, ptrdiff_t ahead, ptrdiff_t y_ahead) {
+#define DO(affine)                                                                                                  \
+    N(apply_row)(part->x, part->y, part->weight, part->bias, count, s, row, affine, centred, scale, ahead, y_ahead, \
                  FROM_MEMORY)
     if (task->form == FASTLN_EACH)
         DO(N(affine)(task));
@@ -81,7 +81,7 @@ INLINE void N(apply_part)(const fastln_task *task, const fastln_rows *part, ptrd
 
 /* A few rows in their parts, with whatever weights and biases these have. */
 static NOINLINE void N(apply_parts)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
-                                    const N(scales) *s, int centred, const VEC *scale) {
+                                    const N(scales) *s, int centred, const VEC *scale, ptrdiff_t ahead) {
     ptrdiff_t part = task->part ? task->part : task->length, each = task->form == FASTLN_EACH;
     ptrdiff_t y_ahead = N(array_size)(task) > NEAR ? Y_AHEAD : 0;
     for (int j = 0; j < (int)rows->count; j++) {
@@ -93,9 +93,9 @@ static NOINLINE void N(apply_parts)(const fastln_task *task, const fastln_rows *
             at.bias = at.weight;
             fastln_rows here = fastln_rows_at(some, 1, at);
             if (centred && !scale)
-                N(apply_part)(task, &here, n, s, j, 1, NULL, y_ahead);
+                N(apply_part)(task, &here, n, s, j, 1, NULL, ahead, y_ahead);
             else
-                N(apply_part)(task, &here, n, s, j, centred, scale, 0);
+                N(apply_part)(task, &here, n, s, j, centred, scale, 0, 0);
             some.x += n * SIZE, some.y += n * SIZE, left -= n;
             number++, within = 0;
         }
@@ -119,7 +119,7 @@ static NOINLINE void N(apply_cold)(const fastln_task *task, const fastln_scale *
                                    ptrdiff_t first, ptrdiff_t count, const N(scales) *s, int centred) {
     VEC k = V(set1)((REAL)scale->k);
     if (scale->k == scale->k)
-        N(apply_parts)(task, row, first, count, s, centred, &k);
+        N(apply_parts)(task, row, first, count, s, centred, &k, 0);
     else
         N(write_nan)(row->y, SIZE, count);
 }
@@ -148,7 +148,7 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
             N(scales) own;
             own.minus[0] = s->minus[j], own.rstd[0] = s->rstd[j], own.shift[0] = s->shift[j];
             row.count = 1;
-            N(apply_parts)(task, &row, 0, task->length, &own, centred, NULL);
+            N(apply_parts)(task, &row, 0, task->length, &own, centred, NULL, 0);
         }
     }
 }
@@ -267,7 +267,7 @@ INLINE int N(form_of)(const fastln_task *task) {
 INLINE void N(write_rows)(const fastln_task *task, const fastln_rows *rows, const N(scales) *s, int centred, int form,
                           ptrdiff_t ahead, ptrdiff_t y_ahead) {
     if (form == IN_PARTS)
-        N(apply_parts)(task, rows, 0, task->length, s, centred, NULL);
+        N(apply_parts)(task, rows, 0, task->length, s, centred, NULL, ahead);
     else if (form == PAST_CACHES)
         N(stream_rows)(task, rows, 0, task->length, s, centred, ahead);
     else if (form == IN_CACHE)
@@ -359,7 +359,7 @@ INLINE void N(do_given_run)(const fastln_task *task, const fastln_rows *rows) {
         fastln_rows some = fastln_rows_at(*rows, i, rows->stride);
         some.count = fastln_least(rows->count - i, LANES);
         if (N(given)(&some, 0, (int)some.count, k, &s)) {
-            N(apply_parts)(task, &some, 0, task->length, &s, 1, NULL);
+            N(apply_parts)(task, &some, 0, task->length, &s, 1, NULL, 0);
             continue;
         }
         for (int j = 0; j < (int)some.count; j++) {
