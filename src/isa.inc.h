@@ -28,6 +28,7 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 /* What suits processors with one instruction set and not those with another; here, measured with AVX-512. */
 #ifndef Y_AHEAD
 #define Y_AHEAD 2048             /* bytes of y to fetch before they are written: 1 to 4 KiB are alike */
+#define Y_FIRST 0                /* bytes of y to fetch before a row by itself is measured */
 #define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
 #define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
 #endif

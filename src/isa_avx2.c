@@ -6,6 +6,7 @@
 #define ISA avx2
 /* measured on Zen 3 */
 #define Y_AHEAD 0
+#define Y_FIRST 4096
 #define X_AHEAD 1
 #define GROUPED_FETCHED_ROW 2048
 #include "isa.inc.h"

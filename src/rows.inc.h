@@ -285,12 +285,14 @@ INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_
     ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= grouped ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
     if (stream) group = row <= GROUPED_ROW ? LANES : row <= 4 * GROUPED_ROW ? 4 : 1;
+    ptrdiff_t y_first = fetch && group == 1 && !stream && task->y ? fastln_least(row, Y_FIRST) : 0;
     N(plan) plan = N(plan_of)(task, 1);
     N(scales) s;
     for (; i < rows->count; i += group) {
         fastln_rows some = fastln_rows_at(*rows, i, rows->stride); /* a group of them */
         some.count = fastln_least(rows->count - i, group);
         int n = (int)some.count;
+        for (ptrdiff_t at = 0; at < y_first; at += FASTLN_LINE) PREFETCH(some.y, at);
         int fine = N(row_moments)(plan, some.x, some.stride.x, n, centred, 0, NULL, &s);
         N(give_stats)(task, &some, 0, n, &s);
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
