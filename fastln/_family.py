@@ -181,8 +181,8 @@ def batch_norm(
     channel = _core._as_axis(axis, "axis", array.ndim)
     channels = array.shape[channel]
     eps = _core._as_eps(eps)
-    center = _core._statistics(mean, "mean", (channels,), channels)
-    rstd = _core._rstd(_core._statistics(var, "var", (channels,), channels), eps)
+    center = _core._statistics(mean, "mean", (channels,), (channels,))
+    rstd = _core._rstd(_core._statistics(var, "var", (channels,), (channels,)), eps)
     return _by_statistics(array, channel, center, rstd, weight, bias, out)
 
 

@@ -1,6 +1,6 @@
 /* stream.inc.h: rows whose y is written past the caches, which so large an array would only sweep clean. Memory is not read
  * before it is written, if whole lines are written at once; and it takes more in from several pages than from one. So
- * four rows are written side by side, or four parts of a long one. */
+ * some rows are written side by side, or parts of a long one. */
 
 /* In place x has the cache lines already, scattered rows go through a window, and of a short row too many are shared with
  * its neighbours. */
@@ -86,10 +86,10 @@ INLINE void N(stream_strands)(const fastln_task *task, const fastln_rows *rows, 
                               const N(scales) *s, int split, ptrdiff_t ahead, int affine, int centred) {
     ptrdiff_t lines = (count - LINE + 1) / LINE; /* of each; at least so many, whatever its head */
     int n = (int)rows->count, joined = rows->stride.y == count * SIZE, j = 0;
-    N(strand) t[4];
-    for (; j + 4 <= n; j += 4) {
-        for (int r = 0; r < 4; r++) t[r] = N(strand_of)(task, rows, j + r, first, count, s, split);
-        N(stream_lines)(t, 4, lines, ahead, affine, centred);
+    N(strand) t[STRANDS + 1];
+    for (; j + STRANDS <= n; j += STRANDS) {
+        for (int r = 0; r < STRANDS; r++) t[r] = N(strand_of)(task, rows, j + r, first, count, s, split);
+        N(stream_lines)(t, STRANDS, lines, ahead, affine, centred);
     }
     for (; j < n; j++) {
         t[0] = N(strand_of)(task, rows, j, first, count, s, split);
@@ -107,17 +107,18 @@ INLINE void N(stream_strands)(const fastln_task *task, const fastln_rows *rows, 
 /* At least three lines of each row. */
 static NOINLINE void N(stream_rows)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                                     const N(scales) *s, int centred, ptrdiff_t ahead) {
-    ptrdiff_t part = count / (4 * LINE) * LINE;
-    int parts = rows->count == 1 && part >= STREAMED_PART * LINE;
+    ptrdiff_t part = count / (STRANDS * LINE) * LINE;
+    int parts = STRANDS > 1 && rows->count == 1 && part >= STREAMED_PART * LINE;
     fastln_rows strands = *rows;
-    if (parts) strands.count = 4, strands.stride.x = strands.stride.y = part * SIZE;
+    if (parts) strands.count = STRANDS, strands.stride.x = strands.stride.y = part * SIZE;
 #define DO(affine) N(stream_strands)(task, &strands, first, parts ? part : count, s, parts, ahead, affine, centred)
     FOR_AFFINE(task)
 #undef DO
-    if (parts && count > 4 * part) {
+    ptrdiff_t done = STRANDS * part;
+    if (parts && count > done) {
         fastln_rows rest = *rows;
-        rest.x += 4 * part * SIZE, rest.y += 4 * part * SIZE;
-        N(apply_rows)(task, &rest, first + 4 * part, count - 4 * part, s, centred, 0, 0, FROM_MEMORY);
+        rest.x += done * SIZE, rest.y += done * SIZE;
+        N(apply_rows)(task, &rest, first + done, count - done, s, centred, 0, 0, FROM_MEMORY);
     }
     stream_fence();
 }

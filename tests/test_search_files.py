@@ -175,7 +175,8 @@ def test_each_stage_agrees_with_onnx_runtime(example, network, tokenizer, stages
     tokens = next(example.cut_into_passages(LONG, tokenizer)).tokens
     assert len(tokens) == 256
     first, *outputs = stages(tokens)
-    np.testing.assert_allclose(network.embed([tokens]), first, rtol=0, atol=2e-6)
+    # Either may be 4 units of 2^-23 from the exact value: values of 6 are, with older releases of ONNX Runtime.
+    np.testing.assert_allclose(network.embed([tokens]), first, rtol=8 * 2**-23, atol=2e-6)
     for layer, x, expected in zip(network.layers, [first, *outputs], outputs, strict=False):
         np.testing.assert_allclose(network.run_layer(x.copy(), layer, [slice(None)]), expected, rtol=0, atol=2e-5)
 
