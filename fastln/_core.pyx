@@ -10,8 +10,8 @@ The design in short:
 - `fastln_describe` (src/layout.c) finds the layout of any pair of arrays; the layouts differ in speed alone and give the same
   bits.
   What is of another dtype or byte order is copied into the result first and normalized there in place. So there are no
-  temporaries of the array's size, unless `out` overlaps x without being x: only windows of up to 4 MiB a thread, and 192
-  bytes for each piece of the long rows at work, which is 1 to 256 KiB (src/pieces.c). weight and bias are copied if their dtype
+  temporaries of the array's size, but where README.md says so: only windows of up to 4 MiB a thread, and 192
+  bytes for each piece of the long rows at work, which is 4 to 256 KiB (src/pieces.c). weight and bias are copied if their dtype
   or layout is not the kernels', if they overlap `out`, or, into the order of memory, for 8 and more permuted rows.
 """
 cimport cython
@@ -815,8 +815,8 @@ def _ada(x, double weight, double bias, eps, axis, out):
     cdef object dtype = np.float64 if result_type(source, "x") == NPY_FLOAT64 else np.float32
     if max(abs(weight), abs(bias)) > float(np.finfo(dtype).max):
         raise ValueError(f"c and k: expected c and c * k in the range of {np.dtype(dtype)}, got {bias} and {-weight}")
-    both = np.array([weight, bias], dtype).reshape((2,) + (1,) * PyArray_NDIM(source))
-    return normalize(FASTLN_layer_norm, source, both[0], both[1], eps, axis, out, False, True, NO_OFFSET, FASTLN_ADA, True)
+    one = (1,) * PyArray_NDIM(source)
+    return normalize(FASTLN_layer_norm, source, np.full(one, weight, dtype), np.full(one, bias, dtype), eps, axis, out, False, True, NO_OFFSET, FASTLN_ADA, True)
 
 
 def _given(x, mean, rstd, weight, bias, axis, out, by_channel):
@@ -1116,6 +1116,11 @@ def _rebuild(cls, keywords):
     return cls(**keywords)
 
 
+def _kept(a):
+    """A copy in memory that nobody can write to or resize."""
+    return np.ndarray(a.shape, a.dtype, a.tobytes())
+
+
 @cython.internal
 cdef class _Norm:
     """What LayerNorm and RMSNorm share: parameters in both precisions, each a copy of its own."""
@@ -1158,8 +1163,7 @@ cdef class _Norm:
             wide += offset
         with np.errstate(over="ignore"):  # it may be for float64 alone
             narrow = wide.astype(np.float32)
-        # In memory that nobody can write to or resize: the kernels rely on it.
-        return tuple([np.ndarray(v.shape, v.dtype, v.tobytes()) for v in (narrow, wide)])
+        return _kept(narrow), _kept(wide)  # the kernels rely on it
 
     cdef object apply(self, object x, object out):
         cdef ndarray source = as_array(x, "x")

@@ -214,7 +214,7 @@ def batch_moments(x: ArrayLike, *, axis: SupportsIndex = 1) -> tuple[Array, Arra
     """
     array = _core._as_array(x, "x")
     channel = _core._as_axis(axis, "axis", array.ndim)
-    view = array[None]
+    view = _with_axis(array)
     return _core._moments(view, tuple(i for i in range(view.ndim) if i != channel + 1))
 
 
@@ -493,6 +493,14 @@ def _with_channels(x: ArrayLike, channel_axis: SupportsIndex) -> tuple[Array, in
     return array, channel
 
 
+def _with_axis(x: Array) -> Array:
+    """x and one axis more, which NumPy must have room for."""
+    try:
+        return x[np.newaxis]
+    except (IndexError, ValueError):
+        raise ValueError(f"x: expected at most {x.ndim - 1} dimensions, got {x.ndim}") from None
+
+
 def _as_groups(num_groups: SupportsIndex, channels: int | None) -> int:
     """channels: None if they are not known yet."""
     try:
@@ -525,19 +533,18 @@ def _by_statistics(
     channels = x.shape[channel]
     if out is not None:
         _core._check_out(out, x)
-        out = np.asarray(out)
-    shape = [1] * (x.ndim + 1)  # so that there is an axis besides that of the channels
+    shape = [1] * (x.ndim + 1)
     shape[channel + 1] = channels
     # The places of a channel are a row. With the channels last they are side by side instead, for all samples at once.
     last = channel == x.ndim - 1
     y = _core._given(
-        x[None],
+        _with_axis(x),  # so that there is one besides that of the channels
         mean.reshape(shape),
         rstd.reshape(shape),
         _core._per_channel(weight, "weight", channels, shape),
         _core._per_channel(bias, "bias", channels, shape),
         tuple(range(channel + 1)) if last else tuple(range(channel + 2, x.ndim + 1)),
-        None if out is None else out[None],
+        None if out is None else np.asarray(out)[None],
         True,
     )
     return y[0] if out is None else out
@@ -556,6 +563,7 @@ def _by_groups(
     wide = x.dtype.kind in "biu" or x.dtype.itemsize > 4
     if 1 < channel == x.ndim - 1 and groups < channels and x.size and not wide:
         return _by_columns(x, groups, weight, bias, eps, out)
+    _with_axis(x)
     y = _core._by_channel(
         x.reshape(shape),
         _core._per_channel(weight, "weight", channels, own),

@@ -21,9 +21,7 @@ def _kept(a: ArrayLike | None, name: str, shape: tuple[int, ...] | None = None) 
     given = _core._as_array(a, name)
     if given.ndim != 1 or (shape is not None and given.shape != shape):
         raise ValueError(f"{name}: expected shape {'(C,)' if shape is None else shape}, got {given.shape}")
-    copy = np.array(given, np.float64)
-    copy.flags.writeable = False
-    return copy
+    return _core._kept(given.astype(np.float64))
 
 
 def _found(mapping: Mapping[str, Any], prefix: str, *names: str) -> Any:
@@ -46,6 +44,9 @@ class _Fixed:
         if name in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.{name} is read-only: make another")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} is read-only: make another")
 
 
 @final

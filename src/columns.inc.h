@@ -23,11 +23,11 @@ static NOINLINE void N(long_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full
     for (ptrdiff_t i = 0; i < blocks; i++, x += BLOCK * LANES * step)
         for (int l = 0; l < LANES; l++) {
             for (int v = 0; v < BLOCK && i + 1 < blocks; v++) PREFETCH(x, ((LANES + l) * BLOCK + v) * step);
-            N(tree_push)(trees + l, N(block_of)(x + l * step, LANES * step, BLOCK, used, centred, scale), i, BLOCK,
+            N(tree_push)(trees + l, N(block_of)(x + l * step, LANES * step, BLOCK, used, centred, scale, 0), i, BLOCK,
                          centred);
         }
     for (int l = 0; l < LANES; l++) {
-        if (rest_n) rest = N(block_of)(x + l * step, LANES * step, rest_n, used, centred, scale);
+        if (rest_n) rest = N(block_of)(x + l * step, LANES * step, rest_n, used, centred, scale, 0);
         lanes[l] = N(tree_top)(trees + l, blocks, BLOCK, rest, rest_n, centred);
     }
 }
@@ -40,8 +40,8 @@ INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int u
         return;
     }
     for (int l = 0; l < LANES; l++)
-        lanes[l] = full <= BLOCK && used == LANES && !scale
-                       ? N(block)(x + l * step, LANES * step, (int)full, LANES, centred, NULL)
+        lanes[l] = full <= GROUP && used == LANES && !scale
+                       ? N(group)(x + l * step, LANES * step, (int)full, LANES, centred, NULL)
                        : N(vectors)(x + l * step, LANES * step, full, used, centred, scale);
 }
 

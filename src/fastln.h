@@ -95,7 +95,7 @@ typedef struct fastln_scale {
 
 /* One operation on one dtype. `rows` and `columns` do everything for runs, or a run. A long row that is scattered, or split among
  * threads, goes through the others: `piece` gathers the statistics of some vectors (64 bytes of the compute type); `combine` merges
- * the pieces of a row, all but the last of `leaf` vectors, a power of two and at least 16, adds its tail (less than a
+ * the pieces of a row, all but the last of `leaf` vectors, a power of two and at least 64, adds its tail (less than a
  * vector) and finds the scale; or returns 0: a cold row, whose k is to be found from its `largest` value by `power`, for
  * another pass. Where statistics are given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one
  * row, x and y being where they are, and `first` their number in the row; of a scattered row it fetches those that are x_step

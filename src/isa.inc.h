@@ -49,7 +49,7 @@ enum {
     STREAMED = 1 << 27,  /* bytes; larger arrays are written past the caches, if their rows are no shorter than */
     STREAMED_ROW = 4096, /* bytes */
     STREAMED_PART = 16,  /* lines; the least of four parts in which a row by itself is streamed */
-    FETCHED_BLOCKS = 64, /* blocks of a row; in longer ones the next blocks are fetched while one is measured */
+    FETCHED_BLOCKS = 16, /* blocks of a row; in longer ones the next block is fetched while one is measured */
     GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
 };
 

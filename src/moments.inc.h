@@ -2,9 +2,10 @@
  *
  * Single pass, in three steps that never change their order, so the bits are the same for every register width:
  *
- *   block       up to 16 vectors that stay in L1; per lane a mean of 4 of them, m, then the residual
+ *   block       up to 64 vectors that stay in L1; per lane a mean of some of them, m, then the residual
  *               r = sum(x - m) and q = sum((x - m)^2). Whatever the rounding of m was, the mean is m + r/k and
- *               the squared deviations from it are q - r^2/k (Welford's update, a block at a time).
+ *               the squared deviations from it are q - r^2/k (Welford's update, a block at a time). The sums are
+ *               gathered in strips of 8 vectors, so that rounding errors stay those of a few additions.
  *   tree        blocks merge by Chan's formula, equals with equals, so errors grow with the logarithm of the length. The
  *               mean is carried as a pair hi + lo, which is what keeps rows far from zero exact.
  *   merge_rows  a row's lanes and its tail merge around the mean of the lanes, then in double.
@@ -16,8 +17,9 @@
  *
  * Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance". */
 
-#define BLOCK 16
-#define QUAD 4 /* blocks */
+#define STRIP 8
+#define GROUP 16
+#define BLOCK 64
 #define MAX_DEPTH 40
 
 typedef struct { VEC hi, lo, m2; } N(lanes); /* per lane: mean = hi + lo; m2 = sum of squared deviations from it */
@@ -61,45 +63,87 @@ INLINE void N(two_sum)(VEC a, VEC b, VEC *sum, VEC *error) {
     *sum = s;
 }
 
-/* The statistics of k vectors, 1 <= k <= BLOCK, `step` bytes apart. Two accumulators: blocks overlap, so that is enough. */
-INLINE N(lanes) N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
-    VEC zero = V(set1)(0), first = N(fetch)(x, lanes, scale);
-    if (k == 1) return centred ? (N(lanes)){first, zero, zero} : (N(lanes)){zero, zero, V(mul)(first, first)};
-    VEC second = N(fetch)(x + step, lanes, scale), m = zero, minus = zero, r0 = first, r1 = second;
-    if (centred) {
-        m = V(add)(first, k < 4 ? second : N(fetch)(x + k / 2 * step, lanes, scale));
-        if (k >= 4) {
-            VEC c = N(fetch)(x + k / 4 * step, lanes, scale);
-            m = V(add)(m, V(add)(c, N(fetch)(x + (k - k / 4) * step, lanes, scale)));
-        }
-        minus = V(mul)(m, V(set1)((REAL)(k >= 4 ? -0.25 : -0.5)));
-        m = V(mul)(m, V(set1)((REAL)(k >= 4 ? 0.25 : 0.5)));
-        r0 = V(add)(first, minus), r1 = V(add)(second, minus);
-    }
-    VEC q0 = V(mul)(r0, r0), q1 = V(mul)(r1, r1);
-    UNROLL4 for (int i = 2; i + 1 < k; i += 2) {
-        VEC a = N(fetch)(x + i * step, lanes, scale), b = N(fetch)(x + (i + 1) * step, lanes, scale);
+/* Minus the mean of some of k vectors, 2 <= k <= GROUP; of equal values it is minus theirs. Of a whole group, vectors at
+ * uneven distances: values that return at even ones may be unlike the rest. */
+INLINE VEC N(minus_group)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
+    int second = k < 4 ? k / 2 : k < GROUP ? k / 4 : 3, third = k < GROUP ? k / 2 : 7, fourth = k - k / 4;
+    VEC a = V(add)(N(fetch)(x, lanes, scale), N(fetch)(x + second * step, lanes, scale));
+    if (k < 4) return V(mul)(a, V(set1)((REAL)-0.5));
+    VEC b = V(add)(N(fetch)(x + third * step, lanes, scale), N(fetch)(x + fourth * step, lanes, scale));
+    return V(mul)(V(add)(a, b), V(set1)((REAL)-0.25));
+}
+INLINE VEC N(middle)(VEC a, VEC b) { return V(mul)(V(add)(a, b), V(set1)((REAL)0.5)); }
+
+/* The same for GROUP < k <= BLOCK, without what is left over if it is less than half a group. */
+INLINE VEC N(minus_block)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
+    int groups = (k + GROUP / 2) / GROUP;
+    VEC m[BLOCK / GROUP];
+    m[0] = N(minus_group)(x, step, GROUP, lanes, scale);
+    for (int i = 1; i < groups; i++)
+        m[i] = N(minus_group)(x + i * GROUP * step, step, (i + 1) * GROUP <= k ? GROUP : k - i * GROUP, lanes, scale);
+    if (groups >= 4) m[2] = N(middle)(m[2], m[3]);
+    if (groups >= 2) m[0] = N(middle)(m[0], m[1]);
+    return groups >= 3 ? N(middle)(m[0], m[2]) : m[0];
+}
+
+typedef struct { VEC r, q; } N(sums); /* of differences from a value near the mean, and of their squares */
+
+/* Those of k vectors, 1 <= k <= STRIP. Strips do not wait for each other, so one accumulator is enough. */
+INLINE N(sums) N(strip)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale) {
+    VEC r = N(fetch)(x, lanes, scale);
+    if (centred) r = V(add)(r, minus);
+    VEC q = V(mul)(r, r);
+    UNROLL4 for (int i = 1; i < k; i++) {
+        VEC e = N(fetch)(x + i * step, lanes, scale);
         if (centred) {
-            a = V(add)(a, minus), b = V(add)(b, minus);
-            r0 = V(add)(r0, a), r1 = V(add)(r1, b);
+            e = V(add)(e, minus);
+            r = V(add)(r, e);
         }
-        q0 = V(fma)(a, a, q0), q1 = V(fma)(b, b, q1);
+        q = V(fma)(e, e, q);
     }
-    if (k & 1) {
-        VEC a = N(fetch)(x + (k - 1) * step, lanes, scale);
-        if (centred) {
-            a = V(add)(a, minus);
-            r0 = V(add)(r0, a);
-        }
-        q0 = V(fma)(a, a, q0);
+    return (N(sums)){r, q};
+}
+INLINE N(sums) N(plus)(N(sums) a, N(sums) b) { return (N(sums)){V(add)(a.r, b.r), V(add)(a.q, b.q)}; }
+
+/* The statistics of k vectors, from their sums around -minus. */
+INLINE N(lanes) N(lanes_of)(N(sums) s, VEC minus, int k, int centred) {
+    VEC m = V(sub)(V(set1)(0), minus), off = V(mul)(s.r, V(set1)((REAL)1 / (REAL)k));
+    N(lanes) found = {V(set1)(0), V(set1)(0), s.q};
+    if (!centred) return found;
+    N(two_sum)(m, off, &found.hi, &found.lo);
+    found.m2 = V(fnma)(s.r, off, s.q);
+    return found;
+}
+
+/* The statistics of k vectors, 1 <= k <= GROUP, `step` bytes apart. */
+INLINE N(lanes) N(group)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
+    VEC zero = V(set1)(0), minus = zero;
+    if (centred && k == 1) return (N(lanes)){N(fetch)(x, lanes, scale), zero, zero};
+    if (centred) minus = N(minus_group)(x, step, k, lanes, scale);
+    if (k < STRIP) return N(lanes_of)(N(strip)(x, step, k, lanes, minus, centred, scale), minus, k, centred);
+    N(sums) s = N(strip)(x, step, STRIP, lanes, minus, centred, scale);
+    if (k > STRIP) s = N(plus)(s, N(strip)(x + STRIP * step, step, k - STRIP, lanes, minus, centred, scale));
+    return N(lanes_of)(s, minus, k, centred);
+}
+
+/* Fetches the vectors that lie `ahead` bytes after those of a strip, if that is not 0. */
+INLINE void N(prefetch_strip)(const char *x, ptrdiff_t step, ptrdiff_t ahead) {
+    for (int i = 0; ahead && i < STRIP; i++) PREFETCH(x, i * step + ahead);
+}
+
+/* The same for GROUP < k <= BLOCK. */
+INLINE N(lanes)
+    N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead) {
+    VEC minus = centred ? N(minus_block)(x, step, k, lanes, scale) : V(set1)(0);
+    N(prefetch_strip)(x, step, ahead);
+    N(sums) s = N(strip)(x, step, STRIP, lanes, minus, centred, scale);
+    int i = STRIP;
+    for (; i + STRIP <= k; i += STRIP) {
+        N(prefetch_strip)(x + i * step, step, ahead);
+        s = N(plus)(s, N(strip)(x + i * step, step, STRIP, lanes, minus, centred, scale));
     }
-    N(lanes) s = {m, zero, V(add)(q0, q1)};
-    if (centred) {
-        VEC r = V(add)(r0, r1), off = V(mul)(r, V(set1)((REAL)1 / (REAL)k));
-        N(two_sum)(m, off, &s.hi, &s.lo);
-        s.m2 = V(fnma)(r, off, s.m2);
-    }
-    return s;
+    if (i < k) s = N(plus)(s, N(strip)(x + i * step, step, k - i, lanes, minus, centred, scale));
+    return N(lanes_of)(s, minus, k, centred);
 }
 
 /* Chan's formula for b after a; of all their values `part` are b's, and harmonic = na * nb / (na + nb). */
@@ -142,19 +186,29 @@ INLINE N(lanes)
     return rest;
 }
 
-/* The instances of block: a whole one, a part of one, and whatever the cold path and the last columns need. */
-static NOINLINE N(lanes) N(whole_block)(const char *x, ptrdiff_t step, int centred) {
-    return centred ? N(block)(x, step, BLOCK, LANES, 1, NULL) : N(block)(x, step, BLOCK, LANES, 0, NULL);
+/* The instances: of rows, with a constant step, of others, and whatever the cold path and the last columns need. */
+static NOINLINE N(lanes) N(row_group)(const char *x, int k, int centred) {
+    if (k == GROUP)
+        return centred ? N(group)(x, LANES * SIZE, GROUP, LANES, 1, NULL)
+                       : N(group)(x, LANES * SIZE, GROUP, LANES, 0, NULL);
+    return centred ? N(group)(x, LANES * SIZE, k, LANES, 1, NULL) : N(group)(x, LANES * SIZE, k, LANES, 0, NULL);
 }
-static NOINLINE N(lanes) N(part_block)(const char *x, ptrdiff_t step, int k, int centred) {
-    return centred ? N(block)(x, step, k, LANES, 1, NULL) : N(block)(x, step, k, LANES, 0, NULL);
+static NOINLINE N(lanes) N(row_block)(const char *x, int k, int centred, ptrdiff_t ahead) {
+    return centred ? N(block)(x, LANES * SIZE, k, LANES, 1, NULL, ahead)
+                   : N(block)(x, LANES * SIZE, k, LANES, 0, NULL, ahead);
+}
+static NOINLINE N(lanes) N(column_block)(const char *x, ptrdiff_t step, int k, int centred) {
+    if (k <= GROUP) return centred ? N(group)(x, step, k, LANES, 1, NULL) : N(group)(x, step, k, LANES, 0, NULL);
+    return centred ? N(block)(x, step, k, LANES, 1, NULL, 0) : N(block)(x, step, k, LANES, 0, NULL, 0);
 }
 static NOINLINE N(lanes) N(any_block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
-    return N(block)(x, step, k, lanes, centred, scale);
+    return k <= GROUP ? N(group)(x, step, k, lanes, centred, scale) : N(block)(x, step, k, lanes, centred, scale, 0);
 }
-INLINE N(lanes) N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
+INLINE N(lanes)
+    N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead) {
     if (scale || lanes < LANES) return N(any_block)(x, step, k, lanes, centred, scale);
-    return k == BLOCK ? N(whole_block)(x, step, centred) : N(part_block)(x, step, k, centred);
+    if (step != LANES * SIZE) return N(column_block)(x, step, k, centred);
+    return k <= GROUP ? N(row_group)(x, k, centred) : N(row_block)(x, k, centred, ahead);
 }
 
 /* The statistics of more than one block. */
@@ -162,61 +216,20 @@ static NOINLINE N(lanes)
     N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
     N(lanes) left[MAX_DEPTH], rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
     N(tree) tree = {left, 0};
-    ptrdiff_t blocks = count / BLOCK;
-    int rest_n = (int)(count % BLOCK);
-    for (ptrdiff_t i = 0; i < blocks; i++) {
-        const char *begin = x + i * BLOCK * step;
-        for (int v = 0; v < BLOCK && blocks > FETCHED_BLOCKS && i + 4 < blocks; v++)
-            PREFETCH(begin, (4 * BLOCK + v) * step);
-        N(tree_push)(&tree, N(block_of)(begin, step, BLOCK, lanes, centred, scale), i, BLOCK, centred);
-    }
-    if (rest_n) rest = N(block_of)(x + blocks * BLOCK * step, step, rest_n, lanes, centred, scale);
-    return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
-}
-
-/* The same for less than QUAD blocks, the usual case, without a tree in memory. */
-INLINE N(lanes) N(few)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
     ptrdiff_t blocks = count / BLOCK, size = BLOCK * step;
     int rest_n = (int)(count % BLOCK);
-    const char *end = x + blocks * size;
-    N(lanes) a = N(block)(x, step, BLOCK, LANES, centred, NULL);
-    if (blocks >= 2)
-        a = N(merge)(a, N(block)(x + size, step, BLOCK, LANES, centred, NULL), (REAL)0.5, (REAL)(BLOCK / 2), centred);
-    if (blocks == 3) {
-        N(lanes) b = N(block)(x + 2 * size, step, BLOCK, LANES, centred, NULL);
-        if (rest_n) b = N(merge_counts)(b, BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred);
-        return N(merge_counts)(a, 2 * BLOCK, b, BLOCK + rest_n, centred);
+    for (ptrdiff_t i = 0; i < blocks; i++, x += size) {
+        ptrdiff_t ahead = blocks > FETCHED_BLOCKS && i + 1 < blocks ? size : 0;
+        N(tree_push)(&tree, N(block_of)(x, step, BLOCK, lanes, centred, scale, ahead), i, BLOCK, centred);
     }
-    return rest_n ? N(merge_counts)(a, blocks * BLOCK, N(part_block)(end, step, rest_n, centred), rest_n, centred) : a;
-}
-static NOINLINE N(lanes) N(few_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int centred) {
-    if (step == LANES * SIZE) /* a constant spares an addition for each load */
-        return centred ? N(few)(x, LANES * SIZE, count, 1) : N(few)(x, LANES * SIZE, count, 0);
-    return centred ? N(few)(x, step, count, 1) : N(few)(x, step, count, 0);
-}
-
-/* And for QUAD of them: a function of its own, as more blocks in `few` cost it registers. */
-INLINE N(lanes) N(quad)(const char *x, ptrdiff_t step, int centred) {
-    N(lanes) a[QUAD / 2];
-    UNROLL4 for (int i = 0; i < QUAD / 2; i++) {
-        const char *begin = x + 2 * i * BLOCK * step;
-        a[i] = N(merge)(N(block)(begin, step, BLOCK, LANES, centred, NULL),
-                        N(block)(begin + BLOCK * step, step, BLOCK, LANES, centred, NULL), (REAL)0.5, (REAL)(BLOCK / 2),
-                        centred);
-    }
-    return N(merge)(a[0], a[1], (REAL)0.5, (REAL)BLOCK, centred);
-}
-static NOINLINE N(lanes) N(four_blocks)(const char *x, ptrdiff_t step, int centred) {
-    if (step == LANES * SIZE) return centred ? N(quad)(x, LANES * SIZE, 1) : N(quad)(x, LANES * SIZE, 0);
-    return centred ? N(quad)(x, step, 1) : N(quad)(x, step, 0);
+    if (rest_n) rest = N(block_of)(x, step, rest_n, lanes, centred, scale, 0);
+    return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
 /* The statistics of count >= 1 vectors. */
 INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
-    if (count <= BLOCK) return N(block_of)(x, step, (int)count, lanes, centred, scale);
-    if (count <= QUAD * BLOCK && lanes == LANES && !scale)
-        return count == QUAD * BLOCK ? N(four_blocks)(x, step, centred) : N(few_blocks)(x, step, count, centred);
-    return N(all_blocks)(x, step, count, lanes, centred, scale);
+    return count <= BLOCK ? N(block_of)(x, step, (int)count, lanes, centred, scale, 0)
+                          : N(all_blocks)(x, step, count, lanes, centred, scale);
 }
 
 /* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about s->p; eight at a time in double.
@@ -308,7 +321,7 @@ INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
         const char *row = x + j * stride;
         lanes[j] = (N(lanes)){zero, zero, zero};
         if (j < rows && plan.full)
-            lanes[j] = in_registers ? N(block)(row, LANES * SIZE, (int)plan.full, LANES, centred, NULL)
+            lanes[j] = in_registers ? N(group)(row, LANES * SIZE, (int)plan.full, LANES, centred, NULL)
                                     : N(vectors)(row, LANES * SIZE, plan.full, LANES, centred, scale);
         /* Less than a vector: the lanes only give a mean to start from, so none may be empty. */
         if (j < rows && !plan.full && centred) {

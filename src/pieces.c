@@ -22,7 +22,7 @@ enum {
     WINDOW_SIZE = FASTLN_WINDOW + FASTLN_TOGETHER * FASTLN_LINE,
     SHORT_LINE = 64, /* values; along shorter lines the kernel is not worth its call */
     SHORT_ROW = 512, /* values; for shorter rows a piece is not worth it */
-    SMALLEST = 16,   /* vectors in a piece */
+    SMALLEST = 64,   /* vectors in a piece: those of a block */
     LONG_PART = 256, /* bytes of a line in memory */
     ENOUGH_ROWS = 8, /* to put all of weight and bias in their order for */
 };

@@ -53,6 +53,31 @@ def test_dtypes(name, bad, dtype):
         refuses_with(name, TypeError, f"{argument}: {ACCEPTED}{dtype}", **{argument: of_shape})
 
 
+class Tagged(np.ndarray):
+    """Such as np.memmap."""
+
+
+@every_call
+def test_out_is_what_is_returned(name):
+    function, good = CALLS[name]
+    out = np.zeros_like(X).view(Tagged)
+    y = function(**good, out=out)
+    assert (y[0] if isinstance(y, tuple) else y) is out
+    assert out.any()
+
+
+def test_an_axis_too_many():
+    """Where a view with one more is needed."""
+    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0b1" else 32
+    x, c = np.ones((1,) * (most - 1) + (4,)), np.ones(4)
+    message = f"x: expected at most {most - 1} dimensions, got {most}"
+    refuses(ValueError, message, fastln.batch_norm, x, c, c, axis=-1)
+    refuses(ValueError, message, fastln.batch_moments, x, axis=-1)
+    refuses(ValueError, message, fastln.group_norm, x, 2, channel_axis=-1)
+    for function in (fastln.layer_norm, fastln.ada_norm, fastln.moments):
+        function(x)
+
+
 @every_call
 @pytest.mark.parametrize(("bad", "error", "message"), BAD_OUTS)
 def test_out(name, bad, error, message):

@@ -233,6 +233,11 @@ def test_attributes_of_layers_by_channel_are_set_once():
                 setattr(norm, name, getattr(norm, name))
     with pytest.raises(AttributeError, match=r"BatchNorm\.var"):
         norm.var = np.full(4, 2.0)
+    with pytest.raises(AttributeError, match=r"BatchNorm\.var is read-only"):
+        del norm.var
+    for parameter in (norm.mean, norm.var):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            parameter.flags.writeable = True
 
 
 def test_attributes():

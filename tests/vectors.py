@@ -21,7 +21,7 @@ class Format:
     dtype: np.dtype
     compute: np.dtype
     unit: float  # of the contract: 2^-23 or 2^-52
-    block: int  # values in a block of 16 vectors of 64 bytes of the compute type
+    strip: int  # values in a strip of 8 vectors of 64 bytes of the compute type; 8 strips are a block
 
     def __str__(self):
         return self.name
@@ -49,7 +49,7 @@ class Format:
 def _format(name, compute):
     compute = np.dtype(compute)
     unit = float(np.finfo(compute).eps)
-    return Format(name, np.dtype(getattr(ml_dtypes, name, name)), compute, unit, 16 * 64 // compute.itemsize)
+    return Format(name, np.dtype(getattr(ml_dtypes, name, name)), compute, unit, 8 * 64 // compute.itemsize)
 
 
 # In the order of FASTLN_FOR_EACH_DTYPE.
@@ -71,11 +71,11 @@ OPERATIONS = ["layer_norm", "rms_norm", "normalize"]
 SHORT = list(range(1, 131))
 
 
-def around_blocks(fmt, multiples=(1, 2, 3, 4, 5, 16)):
-    """Lengths around multiples of the block: one value and one vector less and more, and their neighbours."""
-    vector = fmt.block // 16
+def around_strips(fmt, multiples=(2, 3, 4, 6, 8, 9, 16, 32)):
+    """Lengths around multiples of the strip: one value and one vector less and more, and their neighbours."""
+    vector = fmt.strip // 8
     steps = (-vector - 1, -vector, -1, 0, 1, vector - 1, vector, vector + 1)
-    return [n for m in multiples for step in steps if (n := m * fmt.block + step) > SHORT[-1]]
+    return [n for m in multiples for step in steps if (n := m * fmt.strip + step) > SHORT[-1]]
 
 
 PRIMES = [137, 251, 509, 769, 1021, 2039, 4093, 5003, 10007, 20011, 50021, 100003]
@@ -141,20 +141,35 @@ def _with_outlier(rng, n, fmt, where):
 def first_block_mean(rng, n, fmt):
     """The first block far from the others: a pivot or a mean taken there is of no use to them."""
     x = rng.standard_normal(n)
-    x[: min(fmt.block, (n + 1) // 2)] += min(1e4, fmt.max / 8)
+    x[: min(2 * fmt.strip, (n + 1) // 2)] += min(1e4, fmt.max / 8)
     return x
 
 
 @family
 def first_block_scale(rng, n, fmt):
     x = rng.standard_normal(n)
-    x[: min(fmt.block, (n + 1) // 2)] *= min(1e6, fmt.max / 8)
+    x[: min(2 * fmt.strip, (n + 1) // 2)] *= min(1e6, fmt.max / 8)
     return x
 
 
 @family
 def last_block_scale(rng, n, fmt):
     return first_block_scale(rng, n, fmt)[::-1]
+
+
+@family
+def every_fourth_vector(rng, n, fmt):
+    """A few values in each lane far from the others, where a mean might be taken of vectors at even distances."""
+    x = rng.standard_normal(n)
+    return x + 1e3 * (np.arange(n) // (fmt.strip // 8) % 4 == 0)
+
+
+@family
+def last_of_sixteen(rng, n, fmt):
+    """Far from the others, with one sign: single values of one lane."""
+    x = rng.standard_normal(n)
+    x[fmt.strip // 2 :: 2 * fmt.strip] += 1e3
+    return x
 
 
 @family
@@ -408,7 +423,7 @@ class Case:
 
 def cases(fmt):
     """The cases of a format; every combination of options comes up at many lengths."""
-    lengths = [*SHORT, *around_blocks(fmt, (1, 2, 3)), 768, 5000, 5003, 200_003, 200_200]
+    lengths = [*SHORT, *around_strips(fmt, (2, 4, 6, 8)), 768, 5000, 5003, 200_003, 200_200]
     for i, length in enumerate(lengths):
         long = length >= 5000
         layouts = ["rows"] + ["columns"] * (length < 10_000) + ["scattered"] * (i % 4 == 0 or long)
