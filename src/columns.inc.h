@@ -23,11 +23,11 @@ static NOINLINE void N(long_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full
     for (ptrdiff_t i = 0; i < blocks; i++, x += BLOCK * LANES * step)
         for (int l = 0; l < LANES; l++) {
             for (int v = 0; v < BLOCK && i + 1 < blocks; v++) PREFETCH(x, ((LANES + l) * BLOCK + v) * step);
-            N(tree_push)(trees + l, N(block_of)(x + l * step, LANES * step, BLOCK, used, centred, scale, 0), i, BLOCK,
-                         centred);
+            N(block_of)(x + l * step, LANES * step, BLOCK, used, centred, scale, 0, N(tree_next)(trees + l));
+            N(tree_add)(trees + l, i, BLOCK, centred);
         }
     for (int l = 0; l < LANES; l++) {
-        if (rest_n) rest = N(block_of)(x + l * step, LANES * step, rest_n, used, centred, scale, 0);
+        if (rest_n) N(block_of)(x + l * step, LANES * step, rest_n, used, centred, scale, 0, &rest);
         lanes[l] = N(tree_top)(trees + l, blocks, BLOCK, rest, rest_n, centred);
     }
 }
@@ -40,9 +40,10 @@ INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int u
         return;
     }
     for (int l = 0; l < LANES; l++)
-        lanes[l] = full <= GROUP && used == LANES && !scale
-                       ? N(group)(x + l * step, LANES * step, (int)full, LANES, centred, NULL)
-                       : N(vectors)(x + l * step, LANES * step, full, used, centred, scale);
+        if (full <= GROUP && used == LANES && !scale)
+            lanes[l] = N(group)(x + l * step, LANES * step, (int)full, LANES, centred, NULL);
+        else
+            N(vectors)(x + l * step, LANES * step, full, used, centred, scale, lanes + l);
 }
 
 /* The same for less than LANES of them, with nothing between one value of all and the next: as many vectors hold all their
@@ -51,7 +52,8 @@ INLINE void N(narrow_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int u
                             N(lanes) lanes[LANES]) {
     REAL hi[LANES * LANES], lo[LANES * LANES], m2[LANES * LANES];
     for (int v = 0; v < used; v++) {
-        N(lanes) s = N(vectors)(x + v * LANES * SIZE, LANES * step, full, LANES, centred, NULL);
+        N(lanes) s;
+        N(vectors)(x + v * LANES * SIZE, LANES * step, full, LANES, centred, NULL, &s);
         V(store)(hi + v * LANES, s.hi), V(store)(lo + v * LANES, s.lo), V(store)(m2 + v * LANES, s.m2);
     }
     for (int l = 0; l < LANES; l++)

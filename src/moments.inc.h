@@ -164,11 +164,15 @@ INLINE N(lanes) N(merge_counts)(N(lanes) a, ptrdiff_t na, N(lanes) b, ptrdiff_t 
     return N(merge)(a, b, (REAL)((double)nb / n), (REAL)((double)na * (double)nb / n), centred);
 }
 
-/* Adds leaf number i, counting from 0; all leaves have n vectors. */
-INLINE void N(tree_push)(N(tree) *tree, N(lanes) s, ptrdiff_t i, ptrdiff_t n, int centred) {
+/* Where the next leaf belongs. */
+INLINE N(lanes) *N(tree_next)(N(tree) *tree) { return tree->left + tree->depth; }
+
+/* Adds the leaf that was put there, number i, counting from 0; all leaves have n vectors. */
+INLINE void N(tree_add)(N(tree) *tree, ptrdiff_t i, ptrdiff_t n, int centred) {
+    N(lanes) *top = tree->left + tree->depth++;
     REAL harmonic = (REAL)n / 2;
-    for (; i & 1; i >>= 1, harmonic *= 2) s = N(merge)(tree->left[--tree->depth], s, (REAL)0.5, harmonic, centred);
-    tree->left[tree->depth++] = s;
+    for (; i & 1; i >>= 1, harmonic *= 2, tree->depth--, top--)
+        top[-1] = N(merge)(top[-1], top[0], (REAL)0.5, harmonic, centred);
 }
 
 /* The whole tree, of `leaves` leaves of n vectors; then `rest`, if rest_n > 0, of rest_n. */
@@ -186,50 +190,64 @@ INLINE N(lanes)
     return rest;
 }
 
-/* The instances: of rows, with a constant step, of others, and whatever the cold path and the last columns need. */
-static NOINLINE N(lanes) N(row_group)(const char *x, int k, int centred) {
+/* The instances: of rows, with a constant step, of others, and whatever the cold path and the last columns need. They write
+ * where the result is needed, as copies of structs go by half registers, for which loads of whole ones have to wait. */
+static NOINLINE void N(row_group)(const char *x, int k, int centred, N(lanes) *to) {
     if (k == GROUP)
-        return centred ? N(group)(x, LANES * SIZE, GROUP, LANES, 1, NULL)
-                       : N(group)(x, LANES * SIZE, GROUP, LANES, 0, NULL);
-    return centred ? N(group)(x, LANES * SIZE, k, LANES, 1, NULL) : N(group)(x, LANES * SIZE, k, LANES, 0, NULL);
+        *to = centred ? N(group)(x, LANES * SIZE, GROUP, LANES, 1, NULL)
+                      : N(group)(x, LANES * SIZE, GROUP, LANES, 0, NULL);
+    else
+        *to = centred ? N(group)(x, LANES * SIZE, k, LANES, 1, NULL) : N(group)(x, LANES * SIZE, k, LANES, 0, NULL);
 }
-static NOINLINE N(lanes) N(row_block)(const char *x, int k, int centred, ptrdiff_t ahead) {
-    return centred ? N(block)(x, LANES * SIZE, k, LANES, 1, NULL, ahead)
-                   : N(block)(x, LANES * SIZE, k, LANES, 0, NULL, ahead);
+static NOINLINE void N(row_block)(const char *x, int k, int centred, ptrdiff_t ahead, N(lanes) *to) {
+    *to = centred ? N(block)(x, LANES * SIZE, k, LANES, 1, NULL, ahead)
+                  : N(block)(x, LANES * SIZE, k, LANES, 0, NULL, ahead);
 }
-static NOINLINE N(lanes) N(column_block)(const char *x, ptrdiff_t step, int k, int centred) {
-    if (k <= GROUP) return centred ? N(group)(x, step, k, LANES, 1, NULL) : N(group)(x, step, k, LANES, 0, NULL);
-    return centred ? N(block)(x, step, k, LANES, 1, NULL, 0) : N(block)(x, step, k, LANES, 0, NULL, 0);
+static NOINLINE void N(column_block)(const char *x, ptrdiff_t step, int k, int centred, N(lanes) *to) {
+    if (k <= GROUP)
+        *to = centred ? N(group)(x, step, k, LANES, 1, NULL) : N(group)(x, step, k, LANES, 0, NULL);
+    else
+        *to = centred ? N(block)(x, step, k, LANES, 1, NULL, 0) : N(block)(x, step, k, LANES, 0, NULL, 0);
 }
-static NOINLINE N(lanes) N(any_block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
-    return k <= GROUP ? N(group)(x, step, k, lanes, centred, scale) : N(block)(x, step, k, lanes, centred, scale, 0);
+static NOINLINE void N(any_block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale,
+                                  N(lanes) *to) {
+    *to = k <= GROUP ? N(group)(x, step, k, lanes, centred, scale) : N(block)(x, step, k, lanes, centred, scale, 0);
 }
-INLINE N(lanes)
-    N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead) {
-    if (scale || lanes < LANES) return N(any_block)(x, step, k, lanes, centred, scale);
-    if (step != LANES * SIZE) return N(column_block)(x, step, k, centred);
-    return k <= GROUP ? N(row_group)(x, k, centred) : N(row_block)(x, k, centred, ahead);
+INLINE void N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead,
+                        N(lanes) *to) {
+    if (scale || lanes < LANES)
+        N(any_block)(x, step, k, lanes, centred, scale, to);
+    else if (step != LANES * SIZE)
+        N(column_block)(x, step, k, centred, to);
+    else if (k <= GROUP)
+        N(row_group)(x, k, centred, to);
+    else
+        N(row_block)(x, k, centred, ahead, to);
 }
 
 /* The statistics of more than one block. */
-static NOINLINE N(lanes)
-    N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
+static NOINLINE void N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred,
+                                   const VEC *scale, N(lanes) *to) {
     N(lanes) left[MAX_DEPTH], rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
     N(tree) tree = {left, 0};
     ptrdiff_t blocks = count / BLOCK, size = BLOCK * step;
     int rest_n = (int)(count % BLOCK);
     for (ptrdiff_t i = 0; i < blocks; i++, x += size) {
         ptrdiff_t ahead = blocks > FETCHED_BLOCKS && i + 1 < blocks ? size : 0;
-        N(tree_push)(&tree, N(block_of)(x, step, BLOCK, lanes, centred, scale, ahead), i, BLOCK, centred);
+        N(block_of)(x, step, BLOCK, lanes, centred, scale, ahead, N(tree_next)(&tree));
+        N(tree_add)(&tree, i, BLOCK, centred);
     }
-    if (rest_n) rest = N(block_of)(x, step, rest_n, lanes, centred, scale, 0);
-    return N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
+    if (rest_n) N(block_of)(x, step, rest_n, lanes, centred, scale, 0, &rest);
+    *to = N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
 /* The statistics of count >= 1 vectors. */
-INLINE N(lanes) N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale) {
-    return count <= BLOCK ? N(block_of)(x, step, (int)count, lanes, centred, scale, 0)
-                          : N(all_blocks)(x, step, count, lanes, centred, scale);
+INLINE void N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale,
+                       N(lanes) *to) {
+    if (count <= BLOCK)
+        N(block_of)(x, step, (int)count, lanes, centred, scale, 0, to);
+    else
+        N(all_blocks)(x, step, count, lanes, centred, scale, to);
 }
 
 /* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about s->p; eight at a time in double.
@@ -319,10 +337,12 @@ INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
     N(lanes) lanes[4];
     UNROLL4 for (int j = 0; j < 4; j++) {
         const char *row = x + j * stride;
-        lanes[j] = (N(lanes)){zero, zero, zero};
-        if (j < rows && plan.full)
-            lanes[j] = in_registers ? N(group)(row, LANES * SIZE, (int)plan.full, LANES, centred, NULL)
-                                    : N(vectors)(row, LANES * SIZE, plan.full, LANES, centred, scale);
+        if (j >= rows || !plan.full)
+            lanes[j] = (N(lanes)){zero, zero, zero};
+        else if (in_registers)
+            lanes[j] = N(group)(row, LANES * SIZE, (int)plan.full, LANES, centred, NULL);
+        else
+            N(vectors)(row, LANES * SIZE, plan.full, LANES, centred, scale, lanes + j);
         /* Less than a vector: the lanes only give a mean to start from, so none may be empty. */
         if (j < rows && !plan.full && centred) {
             REAL first[LANES];

@@ -3,7 +3,8 @@
 INLINE void N(do_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece, int centred) {
     VEC k = V(set1)((REAL)scale->k);
     _Static_assert(sizeof(N(lanes)) == sizeof(fastln_piece), "a piece is three vectors");
-    N(lanes) s = N(vectors)(x, LANES * SIZE, vectors, LANES, centred, scale->cold ? &k : NULL);
+    N(lanes) s;
+    N(vectors)(x, LANES * SIZE, vectors, LANES, centred, scale->cold ? &k : NULL, &s);
     memcpy(piece, &s, sizeof s);
 }
 
@@ -20,8 +21,8 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     N(lanes) left[MAX_DEPTH];
     N(tree) tree = {left, 0};
     for (ptrdiff_t i = 0; i < leaves; i++) {
-        memcpy(s, pieces + i, sizeof *s);
-        N(tree_push)(&tree, s[0], i, leaf, centred);
+        memcpy(N(tree_next)(&tree), pieces + i, sizeof *s);
+        N(tree_add)(&tree, i, leaf, centred);
     }
     if (rest) memcpy(s, pieces + leaves, sizeof *s);
     s[0] = N(tree_top)(&tree, leaves, leaf, s[0], rest, centred);
