@@ -29,6 +29,7 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #ifndef Y_AHEAD
 #define Y_AHEAD 2048             /* bytes of y to fetch before they are written: 1 to 4 KiB are alike */
 #define Y_FIRST 0                /* bytes of y to fetch before a row by itself is measured */
+#define SHORT_FETCHED 0          /* bytes; of larger arrays rows of 5 to 8 vectors fetch what comes next */
 #define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
 #define STRANDS 4                /* rows, or parts of one, that are streamed side by side */
 #define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */

@@ -8,6 +8,7 @@
  * after the other. */
 #define Y_AHEAD 0
 #define Y_FIRST 4096
+#define SHORT_FETCHED (1 << 22)
 #define X_AHEAD 1
 #define STRANDS 1
 #define GROUPED_FETCHED_ROW 2048

@@ -153,9 +153,10 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
     }
 }
 
-/* Four rows of `full` vectors and maybe a tail, from number `row` on, of a group whose scales are known. */
+/* Four rows of `full` vectors and maybe a tail, from number `row` on, of a group whose scales are known; FROM_MEMORY: what lies
+ * `ahead` bytes further on is fetched. */
 INLINE void N(write_four)(const fastln_rows *rows, const char *x, char *y, const N(scales) *s, int row, const VEC *w,
-                          const VEC *b, int full, int tail, ptrdiff_t ahead, int centred) {
+                          const VEC *b, int full, int tail, ptrdiff_t ahead, int form, int centred) {
     VEC part[4]; /* of rows shorter than a vector: a read that follows a masked store has to wait for it */
     ptrdiff_t end = (full - 1) * LANES + tail; /* where the last vector begins, which may overlap */
 #define APPLY(v, at, n) \
@@ -165,7 +166,7 @@ INLINE void N(write_four)(const fastln_rows *rows, const char *x, char *y, const
         if (!full) part[r] = APPLY(0, 0, tail);
         UNROLL4 for (int v = 0; v < full; v++) {
             VEC t = APPLY(v, v * LANES, LANES);
-            PREFETCH(x, v * LANES * SIZE + ahead);
+            if (form == FROM_MEMORY) PREFETCH(x, v * LANES * SIZE + ahead);
             if (v == full - 1 && tail) part[0] = APPLY(full, end, LANES);
             E(store)((ELEMENT *)y + v * LANES, t);
         }
@@ -194,6 +195,8 @@ INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs,
     const fastln_rows *rows = &runs->first;
     int tail = plan.tail, n = full ? LANES : tail;
     int apart = (full && tail) || rows->stride.y != task->length * SIZE;
+    /* Of rows in registers always, as two copies of that code would cost more. */
+    int fetch = in_registers || N(array_size)(task) > SHORT_FETCHED;
     ptrdiff_t total = rows->count * runs->count, i = 0;
     plan.full = full;
     for (int v = 0; v <= full; v++) {
@@ -209,6 +212,7 @@ INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs,
             x[j / 4] = four.x, y[j / 4] = four.y;
             UNROLL4 for (int r = 0; r < 4; r++) { /* memory has nothing else to do while x is measured */
                 const char *to = four.y + r * rows->stride.y;
+                if (!fetch) break;
                 for (int v = 0; v < full; v++)
                     if (v * LANES * SIZE % FASTLN_LINE == 0) PREFETCH(to, v * LANES * SIZE);
                 if (apart || r == 3) PREFETCH(to, task->length * SIZE - 1);
@@ -228,7 +232,10 @@ INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs,
         for (int j = 0; j < LANES; j += 4) {
             ptrdiff_t next = i + j + X_AHEAD * LANES;
             ptrdiff_t ahead = i + (X_AHEAD + 2) * LANES <= total ? N(rows_of)(runs, next).x - x[j / 4] : 0;
-            N(write_four)(rows, x[j / 4], y[j / 4], &s, j, w, b, full, tail, ahead, centred);
+            if (fetch)
+                N(write_four)(rows, x[j / 4], y[j / 4], &s, j, w, b, full, tail, ahead, FROM_MEMORY, centred);
+            else
+                N(write_four)(rows, x[j / 4], y[j / 4], &s, j, w, b, full, tail, 0, IN_CACHE, centred);
         }
     }
     return i;
@@ -281,6 +288,7 @@ INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_
     ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
     int form = N(form_of)(task), stream = form == PAST_CACHES;
     int fetch = size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
+    if (form == FROM_MEMORY && !fetch && !Y_AHEAD) form = IN_CACHE; /* there is nothing to fetch */
     ptrdiff_t grouped = fetch ? GROUPED_FETCHED_ROW : GROUPED_ROW;
     ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= grouped ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
