@@ -287,13 +287,13 @@ INLINE void N(write_rows)(const fastln_task *task, const fastln_rows *rows, cons
 INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t i, int centred) {
     ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
     int form = N(form_of)(task), stream = form == PAST_CACHES;
-    int fetch = size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
+    int fetch = task->y && size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
     if (form == FROM_MEMORY && !fetch && !Y_AHEAD) form = IN_CACHE; /* there is nothing to fetch */
     ptrdiff_t grouped = fetch ? GROUPED_FETCHED_ROW : GROUPED_ROW;
     ptrdiff_t group = row <= GROUPED_ROW / 4 ? 8 : row <= grouped ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
     if (stream) group = row <= GROUPED_ROW ? LANES : row <= 4 * GROUPED_ROW ? 4 : 1;
-    ptrdiff_t y_first = fetch && group == 1 && !stream && task->y ? fastln_least(row, Y_FIRST) : 0;
+    ptrdiff_t y_first = fetch && group == 1 && !stream ? fastln_least(row, Y_FIRST) : 0;
     N(plan) plan = N(plan_of)(task, 1);
     N(scales) s;
     for (; i < rows->count; i += group) {
