@@ -63,14 +63,21 @@ INLINE void N(two_sum)(VEC a, VEC b, VEC *sum, VEC *error) {
     *sum = s;
 }
 
-/* Minus the mean of some of k vectors, 2 <= k <= GROUP; of equal values it is minus theirs. Of a whole group, vectors at
- * uneven distances: values that return at even ones may be unlike the rest. */
+/* The sum of four vectors. */
+INLINE VEC N(fetch4)(const char *x, ptrdiff_t step, int i, int j, int l, int m, int lanes, const VEC *scale) {
+    return V(add)(V(add)(N(fetch)(x + i * step, lanes, scale), N(fetch)(x + j * step, lanes, scale)),
+                  V(add)(N(fetch)(x + l * step, lanes, scale), N(fetch)(x + m * step, lanes, scale)));
+}
+
+/* Minus the mean of some of k vectors, 2 <= k <= GROUP; of equal values it is minus theirs. Of a whole group half of them, or
+ * the squares of the others could be too large beside the variance; and at uneven distances: values that return at even
+ * ones may be unlike the rest. */
 INLINE VEC N(minus_group)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
-    int second = k < 4 ? k / 2 : k < GROUP ? k / 4 : 3, third = k < GROUP ? k / 2 : 7, fourth = k - k / 4;
-    VEC a = V(add)(N(fetch)(x, lanes, scale), N(fetch)(x + second * step, lanes, scale));
-    if (k < 4) return V(mul)(a, V(set1)((REAL)-0.5));
-    VEC b = V(add)(N(fetch)(x + third * step, lanes, scale), N(fetch)(x + fourth * step, lanes, scale));
-    return V(mul)(V(add)(a, b), V(set1)((REAL)-0.25));
+    if (k < 4)
+        return V(mul)(V(add)(N(fetch)(x, lanes, scale), N(fetch)(x + k / 2 * step, lanes, scale)), V(set1)((REAL)-0.5));
+    if (k < GROUP) return V(mul)(N(fetch4)(x, step, 0, k / 4, k / 2, k - k / 4, lanes, scale), V(set1)((REAL)-0.25));
+    return V(mul)(V(add)(N(fetch4)(x, step, 0, 3, 7, 12, lanes, scale), N(fetch4)(x, step, 1, 5, 10, 14, lanes, scale)),
+                  V(set1)((REAL)-0.125));
 }
 INLINE VEC N(middle)(VEC a, VEC b) { return V(mul)(V(add)(a, b), V(set1)((REAL)0.5)); }
 
