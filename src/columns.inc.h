@@ -5,10 +5,9 @@
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
-/* The sum of `size` vectors in the order in which a vec header folds the lanes of one. All from number n on are 0. */
-INLINE VEC N(fold_columns)(VEC *a, int size, int n) {
-    for (int half = size / 2; half; half /= 2)
-        for (int i = 0; i < half && i + half < n; i++) a[i] = V(add)(a[i], a[i + half]);
+/* The sum of n vectors in the order in which a vec header folds lanes. */
+INLINE VEC N(fold_columns)(VEC *a, int n) {
+    for (int half = n / 2; half; half /= 2) UNROLL4 for (int l = 0; l < half; l++) a[l] = V(add)(a[l], a[l + half]);
     return a[0];
 }
 
@@ -32,82 +31,88 @@ static NOINLINE void N(long_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full
     }
 }
 
-/* The lanes of rows that lie side by side: what is a lane of a row is a vector of them. */
-INLINE void N(column_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred, const VEC *scale,
-                            N(lanes) lanes[LANES]) {
-    if (full > BLOCK && full >> COLUMN_DEPTH < BLOCK) {
-        N(long_lanes)(x, step, full, used, centred, scale, lanes);
-        return;
-    }
-    for (int l = 0; l < LANES; l++)
-        if (full <= GROUP && used == LANES && !scale)
-            lanes[l] = N(group)(x + l * step, LANES * step, (int)full, LANES, centred, NULL);
-        else
-            N(vectors)(x + l * step, LANES * step, full, used, centred, scale, lanes + l);
+/* Up to LANES rows that lie side by side: what is a lane of a row is a vector of them. */
+typedef struct {
+    const char *x;
+    ptrdiff_t step;        /* from one value of all to the next */
+    int used, centred;     /* used: how many rows */
+    const VEC *scale;      /* NULL but on the cold path */
+    ptrdiff_t ahead, full; /* ahead: bytes to what is fetched meanwhile, or 0; full, tail: as in a plan */
+    int tail, few;         /* few: whether full < STRIP; known to compilers */
+    const N(lanes) *lanes; /* of rows of more than a block, else NULL */
+} N(columns);
+
+/* What the values of lane l are near to. */
+INLINE VEC N(lane_near)(const N(columns) *c, int l) {
+    const char *x = c->x + l * c->step;
+    ptrdiff_t step = LANES * c->step;
+    if (c->lanes) return c->lanes[l].hi;
+    if (!c->full) return N(fetch)(l < c->tail ? x : c->x, c->used, c->scale);
+    if (c->few) return N(near_few)(x, step, (int)c->full, c->used, c->scale);
+    return N(near)(x, step, (int)c->full, c->used, c->scale);
 }
 
-/* The same for less than LANES of them, with nothing between one value of all and the next: as many vectors hold all their
- * lanes, in the order of memory. */
-INLINE void N(narrow_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred,
-                            N(lanes) lanes[LANES]) {
-    REAL hi[LANES * LANES], lo[LANES * LANES], m2[LANES * LANES];
-    for (int v = 0; v < used; v++) {
-        N(lanes) s;
-        N(vectors)(x + v * LANES * SIZE, LANES * step, full, LANES, centred, NULL, &s);
-        V(store)(hi + v * LANES, s.hi), V(store)(lo + v * LANES, s.lo), V(store)(m2 + v * LANES, s.m2);
+/* Its sums about -minus, with a value of the tail. */
+INLINE N(sums) N(lane_sums)(const N(columns) *c, int l, VEC minus) {
+    const char *x = c->x + l * c->step;
+    ptrdiff_t step = LANES * c->step;
+    VEC zero = V(set1)(0);
+    N(sums) s = {zero, zero};
+    if (c->lanes) {
+        s = N(sums_around)(c->lanes + l, minus, V(set1)((REAL)c->full), c->centred);
+    } else if (c->full) {
+        N(prefetch_vectors)(x, step, (int)c->full + (l < c->tail), c->ahead);
+        s = c->few ? N(strip)(x, step, (int)c->full, c->used, minus, c->centred, c->scale)
+                   : N(strips)(x, step, (int)c->full, c->used, minus, c->centred, c->scale);
     }
-    for (int l = 0; l < LANES; l++)
-        lanes[l] = (N(lanes)){V(load)(hi + l * used), V(load)(lo + l * used), V(load)(m2 + l * used)};
+    if (!c->tail) return s;
+    VEC e = zero;
+    if (l < c->tail) e = V(add)(N(fetch)(x + c->full * step, c->used, c->scale), minus);
+    return (N(sums)){c->centred ? V(add)(s.r, e) : s.r, V(fma)(e, e, s.q)};
 }
 
-/* The scales of up to LANES rows that lie side by side, their values `step` apart. Each goes through the arithmetic of
- * row_moments and merge_rows, to the bit. */
-INLINE int N(columns_of)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred, const VEC *scale,
-                         const double *k, N(scales) *s) {
-    VEC zero = V(set1)(0), p = zero, full = V(set1)((REAL)plan.full), r[LANES], q[LANES];
-    N(lanes) lanes[LANES];
-    const char *tail = x + plan.full * LANES * step;
-    int n = plan.full ? LANES : plan.tail; /* sums that are not 0 */
-    if (plan.full && used < LANES && step == used * SIZE && !scale)
-        N(narrow_lanes)(x, step, plan.full, used, centred, lanes);
-    else if (plan.full)
-        N(column_lanes)(x, step, plan.full, used, centred, scale, lanes);
-    if (centred) {
-        for (int l = 0, m = LANES / 2; l < LANES / 2; l++, m++)
-            r[l] = plan.full ? V(add)(lanes[l].hi, lanes[m].hi)
-                             : V(add)(N(fetch)(x + (l < plan.tail ? l : 0) * step, used, scale),
-                                      N(fetch)(x + (m < plan.tail ? m : 0) * step, used, scale));
-        p = V(mul)(N(fold_columns)(r, LANES / 2, LANES / 2), V(set1)((REAL)1 / LANES));
+/* Their scales. Each row goes through the arithmetic of row_moments and merge_rows, to the bit; of their lanes, what a vec header
+ * adds up first comes first. */
+INLINE int N(columns_of)(N(plan) plan, N(columns) c, const double *k, N(scales) *s) {
+    VEC minus = V(set1)(0), r[LANES / 2], q[LANES / 2];
+    if (c.centred) {
+        for (int l = 0; l < LANES / 2; l++) r[l] = V(min)(N(lane_near)(&c, l), N(lane_near)(&c, l + LANES / 2));
+        for (int l = 0; l < LANES / 4; l++) r[l] = V(max)(r[l], r[l + LANES / 4]);
+        minus = V(sub)(minus, V(mul)(N(fold_columns)(r, LANES / 4), V(set1)((REAL)4 / LANES)));
     }
-    for (int l = 0; l < n; l++) {
-        VEC sum = zero, squares = plan.full ? lanes[l].m2 : zero;
-        if (plan.full && centred) {
-            VEC d = V(add)(V(sub)(lanes[l].hi, p), lanes[l].lo);
-            sum = V(mul)(full, d);
-            squares = V(fma)(sum, d, squares);
-        }
-        if (l < plan.tail) {
-            VEC e = V(sub)(N(fetch)(tail + l * step, used, scale), p);
-            if (centred) sum = V(add)(sum, e);
-            squares = V(fma)(e, e, squares);
-        } else if (plan.tail) {
-            sum = V(add)(sum, zero); /* makes 0 of -0, as there */
-        }
-        r[l] = sum, q[l] = squares;
+    for (int l = 0; l < LANES / 2; l++) {
+        N(sums) a = N(lane_sums)(&c, l, minus), b = N(lane_sums)(&c, l + LANES / 2, minus);
+        r[l] = V(add)(a.r, b.r), q[l] = V(add)(a.q, b.q);
     }
     REAL sums[LANES], squares[LANES];
-    V(store)(s->p, p), V(store)(sums, N(fold_columns)(r, LANES, n));
-    V(store)(squares, N(fold_columns)(q, LANES, n));
-    for (int l = used; l < LANES; l++)
-        s->p[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
+    V(store)(s->minus, minus), V(store)(sums, N(fold_columns)(r, LANES / 2)),
+        V(store)(squares, N(fold_columns)(q, LANES / 2));
+    for (int l = c.used; l < LANES; l++)
+        s->minus[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
 }
 
+static NOINLINE int N(long_columns)(N(plan) plan, N(columns) c, const double *k, N(scales) *s) {
+    N(lanes) lanes[LANES];
+    if (plan.full >> COLUMN_DEPTH < BLOCK)
+        N(long_lanes)(c.x, c.step, plan.full, c.used, c.centred, c.scale, lanes);
+    else
+        for (int l = 0; l < LANES; l++)
+            N(all_blocks)(c.x + l * c.step, LANES * c.step, plan.full, c.used, c.centred, c.scale, lanes + l);
+    c.lanes = lanes;
+    return N(columns_of)(plan, c, k, s);
+}
+
 static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
-                                      const VEC *scale, const double *k, N(scales) *s) {
-    if (scale || used < LANES) return N(columns_of)(plan, x, step, used, centred, scale, k, s);
-    return centred ? N(columns_of)(plan, x, step, LANES, 1, NULL, NULL, s)
-                   : N(columns_of)(plan, x, step, LANES, 0, NULL, NULL, s);
+                                      const VEC *scale, const double *k, ptrdiff_t ahead, N(scales) *s) {
+#define COLUMNS(used, centred, few, scale) \
+    (N(columns)){x, step, used, centred, scale, ahead, plan.full, plan.tail, few, NULL}, k, s
+    if (plan.full > BLOCK) return N(long_columns)(plan, COLUMNS(used, centred, 0, scale));
+    if (scale || used < LANES || !plan.full) return N(columns_of)(plan, COLUMNS(used, centred, 0, scale));
+    if (!centred) return N(columns_of)(plan, COLUMNS(LANES, 0, 0, NULL));
+    return plan.full < STRIP ? N(columns_of)(plan, COLUMNS(LANES, 1, 1, NULL))
+                             : N(columns_of)(plan, COLUMNS(LANES, 1, 0, NULL));
+#undef COLUMNS
 }
 
 /* The values of a tile reach over as many pages as a row is long, which no processor foresees. */
@@ -115,15 +120,13 @@ INLINE void N(prefetch_tile_row)(const char *x, int width) {
     for (int at = 0; at < width * SIZE; at += FASTLN_LINE) PREFETCH(x, at);
 }
 
-/* While value number i of the rows of a tile is written at y, the tile to its right is fetched, `next` columns wide, or, if
- * that is negative, what comes next of this one; and what of y is written soon. */
+/* While value number i of the rows of a tile is written at y, what is written there soon is fetched, and, if `with_x`, what is
+ * read. */
 INLINE void N(prefetch_meanwhile)(const fastln_task *task, const char *x, const char *y, ptrdiff_t i, int width,
-                                  int next) {
-    if (next >= 0)
-        N(prefetch_tile_row)(x + width * SIZE, next);
-    else if (i + TILE_AHEAD < task->length)
-        N(prefetch_tile_row)(x + TILE_AHEAD * task->x_step, width);
-    if (i + TILE_AHEAD < task->length) N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
+                                  int with_x) {
+    if (i + TILE_AHEAD >= task->length) return;
+    if (with_x) N(prefetch_tile_row)(x + TILE_AHEAD * task->x_step, width);
+    N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
 }
 
 /* The weights and biases of LANES rows from number `first` on, if there are so many. */
@@ -137,7 +140,7 @@ INLINE void N(load_spread)(const fastln_rows *tile, int first, int width, VEC *w
 }
 
 /* One value of every row of a tile after the other, so memory is written in order. */
-INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next, const N(scales) *s,
+INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int width, int with_x, const N(scales) *s,
                           int affine, int centred, const VEC *scale) {
     const char *x = tile->x;
     char *y = tile->y;
@@ -147,7 +150,7 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
     for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
         if (affine & WEIGHT) w = V(set1)(((const REAL *)tile->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)tile->bias)[i]);
-        if (far) N(prefetch_meanwhile)(task, x, y, i, width, next);
+        if (far) N(prefetch_meanwhile)(task, x, y, i, width, with_x);
         for (int v = 0; v <= full; v++) {
             int lanes = v < full ? LANES : tail, at = v * LANES;
             if (lanes == 0) continue;
@@ -163,18 +166,18 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
 }
 
 /* With one weight for each value, the same for all rows; or with one for each row. */
-static NOINLINE void N(write_tile)(const fastln_task *task, const fastln_rows *tile, int width, int next,
+static NOINLINE void N(write_tile)(const fastln_task *task, const fastln_rows *tile, int width, int with_x,
                                    const N(scales) *s, int centred) {
     if (task->form != FASTLN_EACH) {
-#define DO(affine) N(apply_tile)(task, tile, width, next, s, affine, centred, NULL)
+#define DO(affine) N(apply_tile)(task, tile, width, with_x, s, affine, centred, NULL)
         FOR_SPREAD(task)
 #undef DO
     } else if (centred) {
-#define DO(affine) N(apply_tile)(task, tile, width, next, s, affine, 1, NULL)
+#define DO(affine) N(apply_tile)(task, tile, width, with_x, s, affine, 1, NULL)
         FOR_AFFINE(task)
 #undef DO
     } else {
-#define DO(affine) N(apply_tile)(task, tile, width, next, s, affine, 0, NULL)
+#define DO(affine) N(apply_tile)(task, tile, width, with_x, s, affine, 0, NULL)
         FOR_AFFINE(task)
 #undef DO
     }
@@ -191,12 +194,12 @@ static NOINLINE void N(write_cold_tile)(const fastln_task *task, const fastln_ro
 }
 
 INLINE int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
-                           double (*k)[LANES], N(scales) *s) {
+                           double (*k)[LANES], ptrdiff_t ahead, N(scales) *s) {
     N(plan) plan = N(plan_of)(task, 1);
     int fine = 1;
     for (int v = 0; v * LANES < width; v++)
         fine &= N(column_moments)(plan, x + v * LANES * SIZE, task->x_step, N(lanes_in)(width, v), centred,
-                                  scale ? scale + v : NULL, k ? k[v] : NULL, s + v);
+                                  scale ? scale + v : NULL, k ? k[v] : NULL, ahead, s + v);
     return fine;
 }
 
@@ -213,7 +216,7 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ti
             powers[l] = (REAL)(k[v][l] = l >= lanes || N(is_fine)(s + v, l) ? 1 : N(power)(tops[l], task->eps));
         scale[v] = V(load)(powers);
     }
-    N(tile_moments)(task, tile->x, width, centred, scale, k, s);
+    N(tile_moments)(task, tile->x, width, centred, scale, k, 0, s);
     for (int v = 0; v * LANES < width; v++)
         N(give_cold_stats)(task, tile, v * LANES, N(lanes_in)(width, v), k[v], s + v);
     if (task->y) N(write_cold_tile)(task, tile, width, s, centred, scale, k);
@@ -226,20 +229,21 @@ INLINE void N(prefetch_tile)(const fastln_task *task, const fastln_rows *tile, i
     for (ptrdiff_t i = 0; i < task->length; i++) N(prefetch_tile_row)(tile->x + i * task->x_step, width);
 }
 
+/* While a tile is measured the one to its right is fetched, but for those that do not fit the cache. */
 INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
     N(scales) s[TILE];
-    int far = N(array_size)(task) > NEAR;
+    int is_long = task->length / LANES > BLOCK, fetch = N(array_size)(task) > NEAR && !is_long;
     for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
-        int width = N(tile_width)(rows->count - i), next = N(tile_width)(rows->count - i - width);
-        if (far && (i == 0 || !task->y))
-            N(prefetch_tile)(task, &tile, width); /* the others while the one before is written */
-        if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, s)) {
+        int width = N(tile_width)(rows->count - i);
+        ptrdiff_t ahead = fetch && i + width < rows->count ? width * SIZE : 0;
+        if (fetch && i == 0) N(prefetch_tile)(task, &tile, width);
+        if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, ahead, s)) {
             N(cold_tile)(task, &tile, width, s, centred);
             continue;
         }
         for (int v = 0; v * LANES < width; v++) N(give_stats)(task, &tile, v * LANES, N(lanes_in)(width, v), s + v);
-        if (task->y) N(write_tile)(task, &tile, width, next, s, centred);
+        if (task->y) N(write_tile)(task, &tile, width, is_long, s, centred);
     }
 }
 
@@ -258,7 +262,7 @@ INLINE void N(do_given_columns)(const fastln_task *task, const fastln_rows *rows
             scale[v] = V(load)(powers);
         }
         if (fine)
-            N(write_tile)(task, &tile, width, -1, s, 1);
+            N(write_tile)(task, &tile, width, 1, s, 1);
         else
             N(write_cold_tile)(task, &tile, width, s, 1, scale, k);
     }

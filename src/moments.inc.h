@@ -28,8 +28,8 @@ typedef struct {
     int depth;
 } N(tree);
 typedef struct {                               /* what the second walk needs, per row or lane */
-    REAL p[LANES], minus[LANES];               /* a value near the mean, and -p: fewer loads of x take an addition */
-    REAL rstd[LANES], shift[LANES];            /* y = (x - p) * rstd + shift */
+    REAL minus[LANES];                         /* minus a value near the mean: a load is part of an addition */
+    REAL rstd[LANES], shift[LANES];            /* y = (x + minus) * rstd + shift */
     double mean[LANES], var[LANES], m2[LANES]; /* var includes eps */
 } N(scales);
 
@@ -69,25 +69,28 @@ INLINE VEC N(fetch4)(const char *x, ptrdiff_t step, int i, int j, int l, int m, 
                   V(add)(N(fetch)(x + l * step, lanes, scale), N(fetch)(x + m * step, lanes, scale)));
 }
 
-/* Minus the mean of some of k vectors, 2 <= k <= GROUP; of equal values it is minus theirs. Of a whole group half of them, or
- * the squares of the others could be too large beside the variance; and at uneven distances: values that return at even
- * ones may be unlike the rest. */
-INLINE VEC N(minus_group)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
-    if (k < 4)
-        return V(mul)(V(add)(N(fetch)(x, lanes, scale), N(fetch)(x + k / 2 * step, lanes, scale)), V(set1)((REAL)-0.5));
-    if (k < GROUP) return V(mul)(N(fetch4)(x, step, 0, k / 4, k / 2, k - k / 4, lanes, scale), V(set1)((REAL)-0.25));
+/* The mean of four of k vectors, 1 <= k < GROUP, or fewer; of equal values it is theirs. */
+INLINE VEC N(near_few)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
+    int second = k < 4 ? 0 : k / 4, third = k / 2, fourth = k < 4 ? third : k - second;
+    return V(mul)(N(fetch4)(x, step, 0, second, third, fourth, lanes, scale), V(set1)((REAL)0.25));
+}
+/* The same for k <= GROUP. Of a whole group half of them, or the squares of the others could be too large beside the variance; and
+ * at uneven distances: values that return at even ones may be unlike the rest. */
+INLINE VEC N(near_group)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
+    if (k < GROUP) return N(near_few)(x, step, k, lanes, scale);
     return V(mul)(V(add)(N(fetch4)(x, step, 0, 3, 7, 12, lanes, scale), N(fetch4)(x, step, 1, 5, 10, 14, lanes, scale)),
-                  V(set1)((REAL)-0.125));
+                  V(set1)((REAL)0.125));
 }
 INLINE VEC N(middle)(VEC a, VEC b) { return V(mul)(V(add)(a, b), V(set1)((REAL)0.5)); }
 
-/* The same for GROUP < k <= BLOCK, without what is left over if it is less than half a group. */
-INLINE VEC N(minus_block)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
+/* The same for 1 <= k <= BLOCK, without what is left over of several groups if it is less than half a one. */
+INLINE VEC N(near)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
+    if (k <= GROUP) return N(near_group)(x, step, k, lanes, scale);
     int groups = (k + GROUP / 2) / GROUP;
     VEC m[BLOCK / GROUP];
-    m[0] = N(minus_group)(x, step, GROUP, lanes, scale);
+    m[0] = N(near_group)(x, step, GROUP, lanes, scale);
     for (int i = 1; i < groups; i++)
-        m[i] = N(minus_group)(x + i * GROUP * step, step, (i + 1) * GROUP <= k ? GROUP : k - i * GROUP, lanes, scale);
+        m[i] = N(near_group)(x + i * GROUP * step, step, (i + 1) * GROUP <= k ? GROUP : k - i * GROUP, lanes, scale);
     if (groups >= 4) m[2] = N(middle)(m[2], m[3]);
     if (groups >= 2) m[0] = N(middle)(m[0], m[1]);
     return groups >= 3 ? N(middle)(m[0], m[2]) : m[0];
@@ -97,60 +100,45 @@ typedef struct { VEC r, q; } N(sums); /* of differences from a value near the me
 
 /* Those of k vectors, 1 <= k <= STRIP. Strips do not wait for each other, so one accumulator is enough. */
 INLINE N(sums) N(strip)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale) {
-    VEC r = N(fetch)(x, lanes, scale);
-    if (centred) r = V(add)(r, minus);
-    VEC q = V(mul)(r, r);
+    VEC e = N(fetch)(x, lanes, scale), r = V(set1)(0);
+    if (centred) r = e = V(add)(e, minus);
+    VEC q = V(mul)(e, e);
     UNROLL4 for (int i = 1; i < k; i++) {
-        VEC e = N(fetch)(x + i * step, lanes, scale);
-        if (centred) {
-            e = V(add)(e, minus);
-            r = V(add)(r, e);
-        }
+        e = N(fetch)(x + i * step, lanes, scale);
+        if (centred) e = V(add)(e, minus), r = V(add)(r, e);
         q = V(fma)(e, e, q);
     }
     return (N(sums)){r, q};
 }
 INLINE N(sums) N(plus)(N(sums) a, N(sums) b) { return (N(sums)){V(add)(a.r, b.r), V(add)(a.q, b.q)}; }
 
-/* The statistics of k vectors, from their sums around -minus. */
-INLINE N(lanes) N(lanes_of)(N(sums) s, VEC minus, int k, int centred) {
-    VEC m = V(sub)(V(set1)(0), minus), off = V(mul)(s.r, V(set1)((REAL)1 / (REAL)k));
-    N(lanes) found = {V(set1)(0), V(set1)(0), s.q};
+/* The same for 1 <= k <= BLOCK. */
+INLINE N(sums) N(strips)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale) {
+    if (k < STRIP) return N(strip)(x, step, k, lanes, minus, centred, scale);
+    N(sums) s = N(strip)(x, step, STRIP, lanes, minus, centred, scale);
+    int i = STRIP;
+    for (; i + STRIP <= k; i += STRIP)
+        s = N(plus)(s, N(strip)(x + i * step, step, STRIP, lanes, minus, centred, scale));
+    return i < k ? N(plus)(s, N(strip)(x + i * step, step, k - i, lanes, minus, centred, scale)) : s;
+}
+
+/* Fetches what lies `ahead` bytes after k vectors, if that is not 0. */
+INLINE void N(prefetch_vectors)(const char *x, ptrdiff_t step, int k, ptrdiff_t ahead) {
+    for (int i = 0; i < k && ahead; i++) PREFETCH(x, i * step + ahead);
+}
+
+/* The statistics of the lanes of k vectors, 1 <= k <= BLOCK, `step` bytes apart. */
+INLINE N(lanes)
+    N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead) {
+    VEC zero = V(set1)(0), m = centred ? N(near)(x, step, k, lanes, scale) : zero;
+    N(prefetch_vectors)(x, step, k, ahead);
+    N(sums) s = N(strips)(x, step, k, lanes, V(sub)(zero, m), centred, scale);
+    N(lanes) found = {zero, zero, s.q};
     if (!centred) return found;
+    VEC off = V(mul)(s.r, V(set1)((REAL)1 / (REAL)k));
     N(two_sum)(m, off, &found.hi, &found.lo);
     found.m2 = V(fnma)(s.r, off, s.q);
     return found;
-}
-
-/* The statistics of k vectors, 1 <= k <= GROUP, `step` bytes apart. */
-INLINE N(lanes) N(group)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale) {
-    VEC zero = V(set1)(0), minus = zero;
-    if (centred && k == 1) return (N(lanes)){N(fetch)(x, lanes, scale), zero, zero};
-    if (centred) minus = N(minus_group)(x, step, k, lanes, scale);
-    if (k < STRIP) return N(lanes_of)(N(strip)(x, step, k, lanes, minus, centred, scale), minus, k, centred);
-    N(sums) s = N(strip)(x, step, STRIP, lanes, minus, centred, scale);
-    if (k > STRIP) s = N(plus)(s, N(strip)(x + STRIP * step, step, k - STRIP, lanes, minus, centred, scale));
-    return N(lanes_of)(s, minus, k, centred);
-}
-
-/* Fetches the vectors that lie `ahead` bytes after those of a strip, if that is not 0. */
-INLINE void N(prefetch_strip)(const char *x, ptrdiff_t step, ptrdiff_t ahead) {
-    for (int i = 0; ahead && i < STRIP; i++) PREFETCH(x, i * step + ahead);
-}
-
-/* The same for GROUP < k <= BLOCK. */
-INLINE N(lanes)
-    N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead) {
-    VEC minus = centred ? N(minus_block)(x, step, k, lanes, scale) : V(set1)(0);
-    N(prefetch_strip)(x, step, ahead);
-    N(sums) s = N(strip)(x, step, STRIP, lanes, minus, centred, scale);
-    int i = STRIP;
-    for (; i + STRIP <= k; i += STRIP) {
-        N(prefetch_strip)(x + i * step, step, ahead);
-        s = N(plus)(s, N(strip)(x + i * step, step, STRIP, lanes, minus, centred, scale));
-    }
-    if (i < k) s = N(plus)(s, N(strip)(x + i * step, step, k - i, lanes, minus, centred, scale));
-    return N(lanes_of)(s, minus, k, centred);
 }
 
 /* Chan's formula for b after a; of all their values `part` are b's, and harmonic = na * nb / (na + nb). */
@@ -197,42 +185,30 @@ INLINE N(lanes)
     return rest;
 }
 
-/* The instances: of rows, with a constant step, of others, and whatever the cold path and the last columns need. They write
- * where the result is needed, as copies of structs go by half registers, for which loads of whole ones have to wait. */
-static NOINLINE void N(row_group)(const char *x, int k, int centred, N(lanes) *to) {
-    if (k == GROUP)
-        *to = centred ? N(group)(x, LANES * SIZE, GROUP, LANES, 1, NULL)
-                      : N(group)(x, LANES * SIZE, GROUP, LANES, 0, NULL);
-    else
-        *to = centred ? N(group)(x, LANES * SIZE, k, LANES, 1, NULL) : N(group)(x, LANES * SIZE, k, LANES, 0, NULL);
+/* The instances: of rows, with a constant step, of others, and whatever the rest, the cold path and the last columns need. They
+ * write where the result is needed, as copies of structs go by half registers, for which loads of whole ones have to wait. */
+static NOINLINE void N(row_block)(const char *x, int centred, ptrdiff_t ahead, N(lanes) *to) {
+    *to = centred ? N(block)(x, LANES * SIZE, BLOCK, LANES, 1, NULL, ahead)
+                  : N(block)(x, LANES * SIZE, BLOCK, LANES, 0, NULL, ahead);
 }
-static NOINLINE void N(row_block)(const char *x, int k, int centred, ptrdiff_t ahead, N(lanes) *to) {
-    *to = centred ? N(block)(x, LANES * SIZE, k, LANES, 1, NULL, ahead)
-                  : N(block)(x, LANES * SIZE, k, LANES, 0, NULL, ahead);
-}
-static NOINLINE void N(column_block)(const char *x, ptrdiff_t step, int k, int centred, N(lanes) *to) {
-    if (k <= GROUP)
-        *to = centred ? N(group)(x, step, k, LANES, 1, NULL) : N(group)(x, step, k, LANES, 0, NULL);
-    else
-        *to = centred ? N(block)(x, step, k, LANES, 1, NULL, 0) : N(block)(x, step, k, LANES, 0, NULL, 0);
+static NOINLINE void N(column_block)(const char *x, ptrdiff_t step, int centred, N(lanes) *to) {
+    *to = centred ? N(block)(x, step, BLOCK, LANES, 1, NULL, 0) : N(block)(x, step, BLOCK, LANES, 0, NULL, 0);
 }
 static NOINLINE void N(any_block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale,
                                   N(lanes) *to) {
-    *to = k <= GROUP ? N(group)(x, step, k, lanes, centred, scale) : N(block)(x, step, k, lanes, centred, scale, 0);
+    *to = N(block)(x, step, k, lanes, centred, scale, 0);
 }
 INLINE void N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead,
                         N(lanes) *to) {
-    if (scale || lanes < LANES)
+    if (scale || lanes < LANES || k < BLOCK)
         N(any_block)(x, step, k, lanes, centred, scale, to);
-    else if (step != LANES * SIZE)
-        N(column_block)(x, step, k, centred, to);
-    else if (k <= GROUP)
-        N(row_group)(x, k, centred, to);
+    else if (step == LANES * SIZE)
+        N(row_block)(x, centred, ahead, to);
     else
-        N(row_block)(x, k, centred, ahead, to);
+        N(column_block)(x, step, centred, to);
 }
 
-/* The statistics of more than one block. */
+/* The statistics of the lanes of count >= 1 vectors. */
 static NOINLINE void N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred,
                                    const VEC *scale, N(lanes) *to) {
     N(lanes) left[MAX_DEPTH], rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
@@ -248,16 +224,7 @@ static NOINLINE void N(all_blocks)(const char *x, ptrdiff_t step, ptrdiff_t coun
     *to = N(tree_top)(&tree, blocks, BLOCK, rest, rest_n, centred);
 }
 
-/* The statistics of count >= 1 vectors. */
-INLINE void N(vectors)(const char *x, ptrdiff_t step, ptrdiff_t count, int lanes, int centred, const VEC *scale,
-                       N(lanes) *to) {
-    if (count <= BLOCK)
-        N(block_of)(x, step, (int)count, lanes, centred, scale, 0, to);
-    else
-        N(all_blocks)(x, step, count, lanes, centred, scale, to);
-}
-
-/* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about s->p; eight at a time in double.
+/* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about -s->minus; eight at a time in double.
  * On the cold path k is what each was scaled by, or NULL. Returns whether all are fine. */
 static NOINLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const double *k, N(scales) *s) {
     f64_vec inverse = f64_set1(plan.inverse), eps = f64_set1(plan.eps);
@@ -269,8 +236,7 @@ static NOINLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL 
         f64_vec var = f64_add(f64_mul(m2, inverse), scaled_eps), rstd = f64_div(f64_set1(1), f64_sqrt(var));
         f64_store(s->m2 + i, m2);
         f64_store(s->var + i, var);
-        f64_store(s->mean + i, f64_add(V(widen)(s->p + i), offset));
-        V(narrow)(s->minus + i, f64_mul(V(widen)(s->p + i), f64_set1(-1)));
+        f64_store(s->mean + i, f64_sub(offset, V(widen)(s->minus + i)));
         V(narrow)(s->rstd + i, rstd);
         V(narrow)(s->shift + i, f64_mul(offset, f64_sub(f64_set1(0), rstd)));
         fine &= f64_within(var, SMALL_VARIANCE, DBL_MAX);
@@ -283,8 +249,7 @@ INLINE int N(finish_one)(N(plan) plan, double sum, double squares, N(scales) *s)
     double offset = sum * plan.inverse, m2 = squares - sum * offset, var = m2 * plan.inverse + plan.eps;
     double rstd = 1 / sqrt(var);
     s->m2[0] = m2, s->var[0] = var;
-    s->mean[0] = s->p[0] + offset;
-    s->minus[0] = -s->p[0];
+    s->mean[0] = offset - s->minus[0];
     s->rstd[0] = (REAL)rstd;
     s->shift[0] = (REAL)(offset * (0 - rstd));
     return N(is_fine)(s, 0);
@@ -294,83 +259,142 @@ INLINE int N(finish_rows)(N(plan) plan, int rows, REAL *r, REAL *q, N(scales) *s
     if (rows == 1) return N(finish_one)(plan, r[0], q[0], s);
     /* The rest are no rows, but fine ones. Four at a time, as they are loaded: a load has to wait for smaller stores. */
     int i = rows;
-    for (; i % 4; i++) s->p[i] = r[i] = 0, q[i] = (REAL)plan.length;
+    for (; i % 4; i++) s->minus[i] = r[i] = 0, q[i] = (REAL)plan.length;
     for (; i % 8; i += 4)
-        for (int j = 0; j < 4; j++) s->p[i + j] = r[i + j] = 0, q[i + j] = (REAL)plan.length;
+        for (int j = 0; j < 4; j++) s->minus[i + j] = r[i + j] = 0, q[i + j] = (REAL)plan.length;
     return N(finish)(plan, rows, r, q, NULL, s);
 }
 
-/* Merges the lanes of up to 4 rows (the rest of `lanes` is zero), each with its tail: sums r and q about p. */
-INLINE void N(merge_rows)(N(plan) plan, const char *tail, ptrdiff_t stride, int rows, const N(lanes) lanes[4],
-                          int centred, const VEC *scale, REAL *p, REAL *r, REAL *q) {
-    VEC rv[4], qv[4], full = V(set1)((REAL)plan.full), zero = V(set1)(0);
-    V(fold4)(lanes[0].hi, lanes[1].hi, lanes[2].hi, lanes[3].hi, p);
-    for (int j = 0; j < 4; j++) p[j] *= (REAL)1 / LANES;
-    UNROLL4 for (int j = 0; j < 4; j++) {
-        rv[j] = zero, qv[j] = lanes[j].m2;
-        if (j >= rows) continue;
-        VEC around = V(set1)(p[j]);
-        if (centred) {
-            VEC d = V(sub)(lanes[j].hi, around);
-            if (plan.full > 1) d = V(add)(d, lanes[j].lo); /* else it is 0 */
-            rv[j] = V(mul)(full, d);
-            qv[j] = V(fma)(rv[j], d, qv[j]);
-        }
-        if (plan.tail) {
-            VEC e = N(fetch)(tail + j * stride, plan.tail, scale);
-            if (centred) {
-                e = V(keep)(V(sub)(e, around), plan.tail);
-                rv[j] = V(add)(rv[j], e);
-            }
-            qv[j] = V(fma)(e, e, qv[j]);
-        }
-    }
-    V(fold4)(rv[0], rv[1], rv[2], rv[3], r);
-    V(fold4)(qv[0], qv[1], qv[2], qv[3], q);
+/* The sums about -minus of n vectors, from the statistics of their lanes. */
+INLINE N(sums) N(sums_around)(const N(lanes) *s, VEC minus, VEC n, int centred) {
+    if (!centred) return (N(sums)){V(set1)(0), s->m2};
+    VEC d = V(add)(V(add)(s->hi, minus), s->lo), r = V(mul)(n, d);
+    return (N(sums)){r, V(fma)(r, d, s->m2)};
 }
 
-/* The scale of one row, from its lanes and its tail. */
-INLINE int N(merge_one)(N(plan) plan, const char *tail, const N(lanes) lanes[4], int centred, const VEC *scale,
+/* The same with the last values of a row, less than a vector, if there are any. */
+INLINE N(sums) N(with_tail)(N(sums) s, const char *x, int tail, VEC minus, int centred, const VEC *scale) {
+    if (!tail) return s;
+    VEC e = N(fetch)(x, tail, scale);
+    if (centred) {
+        e = V(keep)(V(add)(e, minus), tail);
+        s.r = V(add)(s.r, e);
+    }
+    s.q = V(fma)(e, e, s.q);
+    return s;
+}
+
+/* Of a row of up to a block a vector that is near to its values, and its sums about -minus. */
+INLINE VEC N(row_near)(const char *x, int full, int tail, const VEC *scale) {
+    if (full) return N(near)(x, LANES * SIZE, full, LANES, scale);
+    REAL first[LANES]; /* for a mean to start from no lane may be empty */
+    VEC v = N(fetch)(x, tail, scale);
+    V(store)(first, v);
+    return V(fill)(v, tail, first[0]);
+}
+INLINE N(sums) N(row_sums)(const char *x, int full, int tail, VEC minus, int centred, const VEC *scale) {
+    N(sums) s = {V(set1)(0), V(set1)(0)};
+    if (full) s = N(strips)(x, LANES * SIZE, full, LANES, minus, centred, scale);
+    return N(with_tail)(s, x + full * LANES * SIZE, tail, minus, centred, scale);
+}
+
+/* From each of up to 4 vectors minus a value near the mean. One that is very large or small is not in it: what is subtracted here
+ * adds to the squares of all others. Of zeros it is the positive one. */
+INLINE void N(fold_near)(VEC a, VEC b, VEC c, VEC d, REAL minus[4]) {
+    V(middle4)(a, b, c, d, minus);
+    for (int j = 0; j < 4; j++) minus[j] = 0 - minus[j] * ((REAL)4 / LANES);
+}
+INLINE void N(fold_sums)(const N(sums) s[4], REAL r[4], REAL q[4]) {
+    V(fold4)(s[0].r, s[1].r, s[2].r, s[3].r, r);
+    V(fold4)(s[0].q, s[1].q, s[2].q, s[3].q, q);
+}
+
+/* Both, one after the other. Not for four rows at once, which would take their lines from memory in an order that processors do not
+ * foresee. */
+INLINE N(sums) N(row_alone)(const char *x, int full, int tail, int centred, const VEC *scale, REAL *minus) {
+    VEC zero = V(set1)(0);
+    REAL minus4[4] = {0};
+    if (centred) N(fold_near)(N(row_near)(x, full, tail, scale), zero, zero, zero, minus4);
+    *minus = minus4[0];
+    return N(row_sums)(x, full, tail, V(set1)(*minus), centred, scale);
+}
+static NOINLINE void N(any_row)(const char *x, int full, int tail, int centred, const VEC *scale, REAL *minus,
+                                N(sums) *to) {
+    if (scale)
+        *to = N(row_alone)(x, full, tail, centred, scale, minus);
+    else
+        *to = centred ? N(row_alone)(x, full, tail, 1, NULL, minus) : N(row_alone)(x, full, tail, 0, NULL, minus);
+}
+
+/* The sums of up to 4 rows of up to a block, about what is found to be near their means. in_registers: plan.full is a constant,
+ * and so small that all stays there. */
+INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
+                         const VEC *scale, REAL *minus, REAL *r, REAL *q) {
+    VEC zero = V(set1)(0), near[4] = {zero, zero, zero, zero};
+    N(sums) s[4];
+    int full = (int)plan.full, tail = plan.tail;
+    UNROLL4 for (int j = 0; j < 4; j++) {
+        const char *row = x + j * stride;
+        if (in_registers && centred)
+            near[j] = full == 1 ? N(fetch)(row, LANES, NULL) : N(row_near)(row, full, tail, NULL);
+    }
+    if (in_registers) N(fold_near)(near[0], near[1], near[2], near[3], minus);
+    UNROLL4 for (int j = 0; j < 4; j++) {
+        const char *row = x + j * stride;
+        if (in_registers)
+            s[j] = N(row_sums)(row, full, tail, V(set1)(minus[j]), centred, NULL);
+        else if (j < rows)
+            N(any_row)(row, full, tail, centred, scale, minus + j, s + j);
+        else
+            s[j] = (N(sums)){zero, zero};
+    }
+    N(fold_sums)(s, r, q);
+}
+
+/* The same of longer ones, from their lanes. */
+INLINE void N(merge_lanes)(N(plan) plan, const char *tails, ptrdiff_t stride, int rows, const N(lanes) *lanes,
+                           int centred, const VEC *scale, REAL *minus, REAL *r, REAL *q) {
+    VEC zero = V(set1)(0), full = V(set1)((REAL)plan.full), near[4] = {zero, zero, zero, zero};
+    N(sums) s[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+    for (int j = 0; j < rows; j++) near[j] = lanes[j].hi;
+    N(fold_near)(near[0], near[1], near[2], near[3], minus);
+    for (int j = 0; j < rows; j++) {
+        VEC about = V(set1)(minus[j]);
+        N(sums) found = N(sums_around)(lanes + j, about, full, centred);
+        s[j] = N(with_tail)(found, tails + j * stride, plan.tail, about, centred, scale);
+    }
+    N(fold_sums)(s, r, q);
+}
+
+/* The scale of one row, from its lanes. */
+INLINE int N(merge_one)(N(plan) plan, const char *tail, const N(lanes) *lanes, int centred, const VEC *scale,
                         N(scales) *s) {
     REAL r[8], q[8];
-    N(merge_rows)(plan, tail, 0, 1, lanes, centred, scale, s->p, r, q);
+    N(merge_lanes)(plan, tail, 0, 1, lanes, centred, scale, s->minus, r, q);
     return N(finish_rows)(plan, 1, r, q, s);
 }
 
-/* The lanes of up to 4 rows, merged. in_registers: plan.full is a constant, and so small that all stays there. */
-INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
-                         const VEC *scale, REAL *p, REAL *r, REAL *q) {
-    VEC zero = V(set1)(0);
+static NOINLINE void N(four_long)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred,
+                                  const VEC *scale, REAL *minus, REAL *r, REAL *q) {
     N(lanes) lanes[4];
-    UNROLL4 for (int j = 0; j < 4; j++) {
-        const char *row = x + j * stride;
-        if (j >= rows || !plan.full)
-            lanes[j] = (N(lanes)){zero, zero, zero};
-        else if (in_registers)
-            lanes[j] = N(group)(row, LANES * SIZE, (int)plan.full, LANES, centred, NULL);
-        else
-            N(vectors)(row, LANES * SIZE, plan.full, LANES, centred, scale, lanes + j);
-        /* Less than a vector: the lanes only give a mean to start from, so none may be empty. */
-        if (j < rows && !plan.full && centred) {
-            REAL first[LANES];
-            VEC v = N(fetch)(row, plan.tail, scale);
-            V(store)(first, v);
-            lanes[j].hi = V(fill)(v, plan.tail, first[0]);
-        }
-        if (!centred) lanes[j].hi = zero; /* as it is: to spare the compiler the rest */
-    }
-    N(merge_rows)(plan, x + plan.full * LANES * SIZE, stride, rows, lanes, centred, scale, p, r, q);
+    for (int j = 0; j < rows; j++)
+        N(all_blocks)(x + j * stride, LANES * SIZE, plan.full, LANES, centred, scale, lanes + j);
+    N(merge_lanes)(plan, x + plan.full * LANES * SIZE, stride, rows, lanes, centred, scale, minus, r, q);
 }
 
 /* The scales of up to LANES rows. */
-INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
-                          const VEC *scale, N(scales) *s) {
+INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, const VEC *scale,
+                          N(scales) *s) {
     REAL r[LANES], q[LANES];
-    int i = 0;
-    for (; i + 4 <= rows; i += 4)
-        N(four_rows)(plan, x + i * stride, stride, 4, centred, in_registers, scale, s->p + i, r + i, q + i);
-    if (i < rows)
-        N(four_rows)(plan, x + i * stride, stride, rows - i, centred, in_registers, scale, s->p + i, r + i, q + i);
+    for (int i = 0; i < rows; i += 4) {
+        int some = rows - i < 4 ? rows - i : 4;
+        if (plan.full > BLOCK)
+            N(four_long)(plan, x + i * stride, stride, some, centred, scale, s->minus + i, r + i, q + i);
+        else if (some == 4)
+            N(four_rows)(plan, x + i * stride, stride, 4, centred, 0, scale, s->minus + i, r + i, q + i);
+        else
+            N(four_rows)(plan, x + i * stride, stride, some, centred, 0, scale, s->minus + i, r + i, q + i);
+    }
     return N(finish_rows)(plan, rows, r, q, s);
 }
 

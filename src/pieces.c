@@ -21,8 +21,7 @@
 enum {
     WINDOW_SIZE = FASTLN_WINDOW + FASTLN_TOGETHER * FASTLN_LINE,
     SHORT_LINE = 64, /* values; along shorter lines the kernel is not worth its call */
-    SHORT_ROW = 512, /* values; for shorter rows a piece is not worth it */
-    SMALLEST = 64,   /* vectors in a piece: those of a block */
+    SMALLEST = 64,   /* vectors in a piece: those of a block; rows of no more have no pieces */
     LONG_PART = 256, /* bytes of a line in memory */
     ENOUGH_ROWS = 8, /* to put all of weight and bias in their order for */
 };
@@ -294,7 +293,8 @@ int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) 
                              : fastln_dense_y(task) ? FASTLN_LARGE_WINDOW
                                                     : FASTLN_LARGEST_WINDOW;
     if (fastln_neighbours(task) * fastln_window_stride(task, task->length) > window) return 1;
-    if (task->length < SHORT_ROW || !find_order(task, &written, &line) || !line) return 0;
+    if (task->length * fastln_compute_size(task) < (SMALLEST + 1) * FASTLN_VECTOR) return 0;
+    if (!find_order(task, &written, &line) || !line) return 0;
     return rows >= ENOUGH_ROWS || !find_vector(task, &vector);
 }
 

@@ -4,7 +4,7 @@ INLINE void N(do_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *sc
     VEC k = V(set1)((REAL)scale->k);
     _Static_assert(sizeof(N(lanes)) == sizeof(fastln_piece), "a piece is three vectors");
     N(lanes) s;
-    N(vectors)(x, LANES * SIZE, vectors, LANES, centred, scale->cold ? &k : NULL, &s);
+    N(all_blocks)(x, LANES * SIZE, vectors, LANES, centred, scale->cold ? &k : NULL, &s);
     memcpy(piece, &s, sizeof s);
 }
 

@@ -131,7 +131,7 @@ static NOINLINE void N(cold_row)(const fastln_task *task, fastln_rows row, int c
     N(plan) plan = N(plan_of)(task, scale.k);
     N(scales) s;
     row.count = 1;
-    N(row_moments)(plan, row.x, 0, 1, centred, 0, &k, &s);
+    N(row_moments)(plan, row.x, 0, 1, centred, &k, &s);
     N(give_cold_stats)(task, &row, 0, 1, &scale.k, &s);
     if (task->y) N(apply_cold)(task, &scale, &row, 0, task->length, &s, centred);
 }
@@ -217,7 +217,8 @@ INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs,
                     if (v * LANES * SIZE % FASTLN_LINE == 0) PREFETCH(to, v * LANES * SIZE);
                 if (apart || r == 3) PREFETCH(to, task->length * SIZE - 1);
             }
-            N(four_rows)(plan, four.x, rows->stride.x, 4, centred, in_registers, NULL, s.p + j, sums + j, squares + j);
+            N(four_rows)(plan, four.x, rows->stride.x, 4, centred, in_registers, NULL, s.minus + j, sums + j,
+                         squares + j);
         }
         int fine = N(finish_rows)(plan, LANES, sums, squares, &s);
         N(give_stats)(task, rows, i, LANES, &s);
@@ -301,7 +302,7 @@ INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_
         some.count = fastln_least(rows->count - i, group);
         int n = (int)some.count;
         for (ptrdiff_t at = 0; at < y_first; at += FASTLN_LINE) PREFETCH(some.y, at);
-        int fine = N(row_moments)(plan, some.x, some.stride.x, n, centred, 0, NULL, &s);
+        int fine = N(row_moments)(plan, some.x, some.stride.x, n, centred, NULL, &s);
         N(give_stats)(task, &some, 0, n, &s);
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
         int more = i + 2 * group <= rows->count;
