@@ -47,7 +47,8 @@ INLINE VEC N(lane_near)(const N(columns) *c, int l) {
     const char *x = c->x + l * c->step;
     ptrdiff_t step = LANES * c->step;
     if (c->lanes) return c->lanes[l].hi;
-    if (!c->full) return N(fetch)(l < c->tail ? x : c->x, c->used, c->scale);
+    if (!c->full && l >= c->tail) return N(near_few)(c->x, c->step, c->tail, c->used, c->scale);
+    if (!c->full) return N(fetch)(x, c->used, c->scale);
     if (c->few) return N(near_few)(x, step, (int)c->full, c->used, c->scale);
     return N(near)(x, step, (int)c->full, c->used, c->scale);
 }

@@ -1,16 +1,20 @@
 /* moments.inc.h: the mean and the spread of rows, for one dtype.
  *
- * Single pass, in three steps that never change their order, so the bits are the same for every register width:
+ * Single pass over memory, in steps that never change their order, so the bits are the same for every register width:
  *
- *   block       up to 64 vectors that stay in L1; per lane a mean of some of them, m, then the residual
- *               r = sum(x - m) and q = sum((x - m)^2). Whatever the rounding of m was, the mean is m + r/k and
- *               the squared deviations from it are q - r^2/k (Welford's update, a block at a time). The sums are
- *               gathered in strips of 8 vectors, so that rounding errors stay those of a few additions.
+ *   near        a value near the mean: of each lane the mean of its whole strips; of the lanes one in which no single value
+ *               that is far away takes part. Whatever it is, the mean is m + r/n with the residual r = sum(x - m), and the
+ *               squared deviations from it are q - r^2/n with q = sum((x - m)^2) (Welford's update, a row at a time).
+ *   strips      r and q are gathered in strips of 8 vectors, so that rounding errors stay those of a few additions.
+ *
+ * That is all for rows of one block, up to 64 vectors, which stay in L1. Longer ones:
+ *
+ *   block       the same for each lane of 64 vectors, around the lane's own m.
  *   tree        blocks merge by Chan's formula, equals with equals, so errors grow with the logarithm of the length. The
  *               mean is carried as a pair hi + lo, which is what keeps rows far from zero exact.
- *   merge_rows  a row's lanes and its tail merge around the mean of the lanes, then in double.
+ *   merge       a row's lanes and its tail merge around a value near the lanes' means, then in double.
  *
- * A row of equal values gives hi = that value and zeros for the rest, exactly: every mean on the way is of a power of
+ * A row of equal values gives m = that value and zeros for the rest, exactly: every mean on the way is of a power of
  * two of values, added in pairs.
  *
  * Without centring (rms_norm) the same blocks and tree sum the squares.
@@ -18,7 +22,6 @@
  * Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance". */
 
 #define STRIP 8
-#define GROUP 16
 #define BLOCK 64
 #define MAX_DEPTH 40
 
@@ -69,31 +72,28 @@ INLINE VEC N(fetch4)(const char *x, ptrdiff_t step, int i, int j, int l, int m, 
                   V(add)(N(fetch)(x + l * step, lanes, scale), N(fetch)(x + m * step, lanes, scale)));
 }
 
-/* The mean of four of k vectors, 1 <= k < GROUP, or fewer; of equal values it is theirs. */
+/* The mean of four of k vectors, 1 <= k < STRIP, or fewer; of equal values it is theirs. */
 INLINE VEC N(near_few)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
     int second = k < 4 ? 0 : k / 4, third = k / 2, fourth = k < 4 ? third : k - second;
     return V(mul)(N(fetch4)(x, step, 0, second, third, fourth, lanes, scale), V(set1)((REAL)0.25));
 }
-/* The same for k <= GROUP. Of a whole group half of them, or the squares of the others could be too large beside the variance; and
- * at uneven distances: values that return at even ones may be unlike the rest. */
-INLINE VEC N(near_group)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
-    if (k < GROUP) return N(near_few)(x, step, k, lanes, scale);
-    return V(mul)(V(add)(N(fetch4)(x, step, 0, 3, 7, 12, lanes, scale), N(fetch4)(x, step, 1, 5, 10, 14, lanes, scale)),
+INLINE VEC N(near_strip)(const char *x, ptrdiff_t step, int lanes, const VEC *scale) {
+    return V(mul)(V(add)(N(fetch4)(x, step, 0, 1, 2, 3, lanes, scale), N(fetch4)(x, step, 4, 5, 6, 7, lanes, scale)),
                   V(set1)((REAL)0.125));
 }
 INLINE VEC N(middle)(VEC a, VEC b) { return V(mul)(V(add)(a, b), V(set1)((REAL)0.5)); }
 
-/* The same for 1 <= k <= BLOCK, without what is left over of several groups if it is less than half a one. */
+/* The same for 1 <= k <= BLOCK, of all whole strips: what is not in it may be far away, and its squares too large beside the
+ * variance. Means of two, as others of equal values need not be theirs. */
 INLINE VEC N(near)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
-    if (k <= GROUP) return N(near_group)(x, step, k, lanes, scale);
-    int groups = (k + GROUP / 2) / GROUP;
-    VEC m[BLOCK / GROUP];
-    m[0] = N(near_group)(x, step, GROUP, lanes, scale);
-    for (int i = 1; i < groups; i++)
-        m[i] = N(near_group)(x + i * GROUP * step, step, (i + 1) * GROUP <= k ? GROUP : k - i * GROUP, lanes, scale);
-    if (groups >= 4) m[2] = N(middle)(m[2], m[3]);
-    if (groups >= 2) m[0] = N(middle)(m[0], m[1]);
-    return groups >= 3 ? N(middle)(m[0], m[2]) : m[0];
+    VEC m[BLOCK / STRIP];
+    if (k < STRIP) return N(near_few)(x, step, k, lanes, scale);
+    for (int i = 0; i < k / STRIP; i++) m[i] = N(near_strip)(x + i * STRIP * step, step, lanes, scale);
+    for (int n = k / STRIP; n > 1; n /= 2) {
+        for (int i = 0; i < n / 2; i++) m[i] = N(middle)(m[2 * i], m[2 * i + 1]);
+        if (n % 2) m[n / 2 - 1] = N(middle)(m[n / 2 - 1], m[n - 1]);
+    }
+    return m[0];
 }
 
 typedef struct { VEC r, q; } N(sums); /* of differences from a value near the mean, and of their squares */
@@ -287,10 +287,11 @@ INLINE N(sums) N(with_tail)(N(sums) s, const char *x, int tail, VEC minus, int c
 /* Of a row of up to a block a vector that is near to its values, and its sums about -minus. */
 INLINE VEC N(row_near)(const char *x, int full, int tail, const VEC *scale) {
     if (full) return N(near)(x, LANES * SIZE, full, LANES, scale);
-    REAL first[LANES]; /* for a mean to start from no lane may be empty */
+    REAL a[LANES]; /* no lane may be empty: the rest is what near_few would find */
     VEC v = N(fetch)(x, tail, scale);
-    V(store)(first, v);
-    return V(fill)(v, tail, first[0]);
+    V(store)(a, v);
+    int second = tail < 4 ? 0 : tail / 4, third = tail / 2, fourth = tail < 4 ? third : tail - second;
+    return V(fill)(v, tail, ((a[0] + a[second]) + (a[third] + a[fourth])) * (REAL)0.25);
 }
 INLINE N(sums) N(row_sums)(const char *x, int full, int tail, VEC minus, int centred, const VEC *scale) {
     N(sums) s = {V(set1)(0), V(set1)(0)};
