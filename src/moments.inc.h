@@ -127,10 +127,19 @@ INLINE void N(prefetch_vectors)(const char *x, ptrdiff_t step, int k, ptrdiff_t 
     for (int i = 0; i < k && ahead; i++) PREFETCH(x, i * step + ahead);
 }
 
+/* What `near` is for a lane by itself: of a whole block not the mean of all strips, which one value that is far away would move. */
+INLINE VEC N(near_lane)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
+    VEC m[BLOCK / STRIP];
+    if (k < BLOCK) return N(near)(x, step, k, lanes, scale);
+    for (int i = 0; i < BLOCK / STRIP; i++) m[i] = N(near_strip)(x + i * STRIP * step, step, lanes, scale);
+    VEC a = V(max)(V(min)(m[0], m[1]), V(min)(m[2], m[3])), b = V(max)(V(min)(m[4], m[5]), V(min)(m[6], m[7]));
+    return V(add)(N(middle)(a, b), V(set1)(0)); /* of zeros it is the positive one */
+}
+
 /* The statistics of the lanes of k vectors, 1 <= k <= BLOCK, `step` bytes apart. */
 INLINE N(lanes)
     N(block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead) {
-    VEC zero = V(set1)(0), m = centred ? N(near)(x, step, k, lanes, scale) : zero;
+    VEC zero = V(set1)(0), m = centred ? N(near_lane)(x, step, k, lanes, scale) : zero;
     N(prefetch_vectors)(x, step, k, ahead);
     N(sums) s = N(strips)(x, step, k, lanes, V(sub)(zero, m), centred, scale);
     N(lanes) found = {zero, zero, s.q};
