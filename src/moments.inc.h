@@ -83,17 +83,21 @@ INLINE VEC N(near_strip)(const char *x, ptrdiff_t step, int lanes, const VEC *sc
 }
 INLINE VEC N(middle)(VEC a, VEC b) { return V(mul)(V(add)(a, b), V(set1)((REAL)0.5)); }
 
+INLINE VEC N(near_strips)(const char *x, ptrdiff_t step, int lanes, const VEC *scale) { /* of two */
+    return N(middle)(N(near_strip)(x, step, lanes, scale), N(near_strip)(x + STRIP * step, step, lanes, scale));
+}
+
 /* The same for 1 <= k <= BLOCK, of all whole strips: what is not in it may be far away, and its squares too large beside the
  * variance. Means of two, as others of equal values need not be theirs. */
 INLINE VEC N(near)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
-    VEC m[BLOCK / STRIP];
+    VEC m[BLOCK / STRIP / 2];
+    int n = k / (2 * STRIP);
     if (k < STRIP) return N(near_few)(x, step, k, lanes, scale);
-    for (int i = 0; i < k / STRIP; i++) m[i] = N(near_strip)(x + i * STRIP * step, step, lanes, scale);
-    for (int n = k / STRIP; n > 1; n /= 2) {
-        for (int i = 0; i < n / 2; i++) m[i] = N(middle)(m[2 * i], m[2 * i + 1]);
-        if (n % 2) m[n / 2 - 1] = N(middle)(m[n / 2 - 1], m[n - 1]);
-    }
-    return m[0];
+    for (int i = 0; i < n; i++) m[i] = N(near_strips)(x + i * 2 * STRIP * step, step, lanes, scale);
+    if (k / STRIP % 2) m[n] = N(near_strip)(x + n * 2 * STRIP * step, step, lanes, scale), n++;
+    if (n >= 4) m[2] = N(middle)(m[2], m[3]);
+    if (n >= 2) m[0] = N(middle)(m[0], m[1]);
+    return n >= 3 ? N(middle)(m[0], m[2]) : m[0];
 }
 
 typedef struct { VEC r, q; } N(sums); /* of differences from a value near the mean, and of their squares */
@@ -205,7 +209,10 @@ static NOINLINE void N(column_block)(const char *x, ptrdiff_t step, int centred,
 }
 static NOINLINE void N(any_block)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale,
                                   N(lanes) *to) {
-    *to = N(block)(x, step, k, lanes, centred, scale, 0);
+    if (scale || lanes < LANES)
+        *to = N(block)(x, step, k, lanes, centred, scale, 0);
+    else
+        *to = centred ? N(block)(x, step, k, LANES, 1, NULL, 0) : N(block)(x, step, k, LANES, 0, NULL, 0);
 }
 INLINE void N(block_of)(const char *x, ptrdiff_t step, int k, int lanes, int centred, const VEC *scale, ptrdiff_t ahead,
                         N(lanes) *to) {
