@@ -193,3 +193,15 @@ def test_eps_at_every_scale(fmt, isa):
             y, *_, rstd = operation(x, eps=eps, return_stats=True)
             contract.assert_holds(y, exact.t, fmt, rows=m.in_contract, context=f"{operation.__name__} eps={eps}")
             contract.assert_stats_hold(None, rstd, exact, fmt, m.in_contract, f"{operation.__name__} eps={eps}")
+
+
+@pytest.mark.parametrize("length", [15, 49])
+def test_one_of_two_values_in_every_sample(length, isa):
+    """Values that stay the same over a vector, one of two in places that a sample of the vectors would take: what the
+    rows were measured around was that one, and the error 5 units."""
+    places = [0, 3, 7, 12] if length < 16 else [i + v for i in (0, 16, 32) for v in (0, 1, 3, 5, 7, 10, 12, 14)]
+    other = np.float32([[1.686978816986084], [1.9236239194869995], [1.2], [1.7]])
+    values = np.where(np.isin(np.arange(length), places), other, np.float32(0))
+    x = np.repeat(np.concatenate([values, other - values]), 16, axis=1)
+    exact = oracle.normalize(oracle.moments(x, True), 0.0)
+    contract.assert_holds(fastln.layer_norm(x, eps=0.0), exact.t, FORMATS[0])
