@@ -40,6 +40,7 @@ typedef struct {
     ptrdiff_t ahead, full; /* ahead: bytes to what is fetched meanwhile, or 0; full, tail: as in a plan */
     int tail, few;         /* few: whether full < STRIP; known to compilers */
     const N(lanes) *lanes; /* of rows of more than a block, else NULL */
+    VEC others;            /* what the lanes without a value are near to, of rows of less than a vector */
 } N(columns);
 
 /* What the values of lane l are near to. */
@@ -47,8 +48,7 @@ INLINE VEC N(lane_near)(const N(columns) *c, int l) {
     const char *x = c->x + l * c->step;
     ptrdiff_t step = LANES * c->step;
     if (c->lanes) return c->lanes[l].hi;
-    if (!c->full && l >= c->tail) return N(near_few)(c->x, c->step, c->tail, c->used, c->scale);
-    if (!c->full) return N(fetch)(x, c->used, c->scale);
+    if (!c->full) return l < c->tail ? N(fetch)(x, c->used, c->scale) : c->others;
     if (c->few) return N(near_few)(x, step, (int)c->full, c->used, c->scale);
     return N(near)(x, step, (int)c->full, c->used, c->scale);
 }
@@ -72,11 +72,12 @@ INLINE N(sums) N(lane_sums)(const N(columns) *c, int l, VEC minus) {
     return (N(sums)){c->centred ? V(add)(s.r, e) : s.r, V(fma)(e, e, s.q)};
 }
 
-/* Their scales. Each row goes through the arithmetic of row_moments and merge_rows, to the bit; of their lanes, what a vec header
- * adds up first comes first. */
+/* Their scales. Each row goes through the arithmetic of row_moments, to the bit; lanes that a vec header folds first come
+ * together. */
 INLINE int N(columns_of)(N(plan) plan, N(columns) c, const double *k, N(scales) *s) {
     VEC minus = V(set1)(0), r[LANES / 2], q[LANES / 2];
     if (c.centred) {
+        if (!c.full) c.others = N(near_few)(c.x, c.step, c.tail, c.used, c.scale);
         for (int l = 0; l < LANES / 2; l++) r[l] = V(min)(N(lane_near)(&c, l), N(lane_near)(&c, l + LANES / 2));
         for (int l = 0; l < LANES / 4; l++) r[l] = V(max)(r[l], r[l + LANES / 4]);
         minus = V(sub)(minus, V(mul)(N(fold_columns)(r, LANES / 4), V(set1)((REAL)4 / LANES)));
@@ -86,8 +87,8 @@ INLINE int N(columns_of)(N(plan) plan, N(columns) c, const double *k, N(scales) 
         r[l] = V(add)(a.r, b.r), q[l] = V(add)(a.q, b.q);
     }
     REAL sums[LANES], squares[LANES];
-    V(store)(s->minus, minus), V(store)(sums, N(fold_columns)(r, LANES / 2)),
-        V(store)(squares, N(fold_columns)(q, LANES / 2));
+    V(store)(s->minus, minus);
+    V(store)(sums, N(fold_columns)(r, LANES / 2)), V(store)(squares, N(fold_columns)(q, LANES / 2));
     for (int l = c.used; l < LANES; l++)
         s->minus[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
@@ -107,7 +108,7 @@ static NOINLINE int N(long_columns)(N(plan) plan, N(columns) c, const double *k,
 static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
                                       const VEC *scale, const double *k, ptrdiff_t ahead, N(scales) *s) {
 #define COLUMNS(used, centred, few, scale) \
-    (N(columns)){x, step, used, centred, scale, ahead, plan.full, plan.tail, few, NULL}, k, s
+    (N(columns)){x, step, used, centred, scale, ahead, plan.full, plan.tail, few, NULL, V(set1)(0)}, k, s
     if (plan.full > BLOCK) return N(long_columns)(plan, COLUMNS(used, centred, 0, scale));
     if (scale || used < LANES || !plan.full) return N(columns_of)(plan, COLUMNS(used, centred, 0, scale));
     if (!centred) return N(columns_of)(plan, COLUMNS(LANES, 0, 0, NULL));
@@ -121,8 +122,8 @@ INLINE void N(prefetch_tile_row)(const char *x, int width) {
     for (int at = 0; at < width * SIZE; at += FASTLN_LINE) PREFETCH(x, at);
 }
 
-/* While value number i of the rows of a tile is written at y, what is written there soon is fetched, and, if `with_x`, what is
- * read. */
+/* While value number i of the rows of a tile is written at y, what is written there soon is fetched, and, if `with_x`, what
+ * is read. */
 INLINE void N(prefetch_meanwhile)(const fastln_task *task, const char *x, const char *y, ptrdiff_t i, int width,
                                   int with_x) {
     if (i + TILE_AHEAD >= task->length) return;

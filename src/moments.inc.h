@@ -72,10 +72,13 @@ INLINE VEC N(fetch4)(const char *x, ptrdiff_t step, int i, int j, int l, int m, 
                   V(add)(N(fetch)(x + l * step, lanes, scale), N(fetch)(x + m * step, lanes, scale)));
 }
 
-/* The mean of four of k vectors, 1 <= k < STRIP, or fewer; of equal values it is theirs. */
+/* Of a few vectors or values, four are a sample: the first, these, and number k / 2. Of less than four some count twice. */
+INLINE int N(second)(int k) { return k < 4 ? 0 : k / 4; }
+INLINE int N(fourth)(int k) { return k < 4 ? k / 2 : k - k / 4; }
+
+/* The mean of that sample of k vectors; of equal values it is theirs. */
 INLINE VEC N(near_few)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
-    int second = k < 4 ? 0 : k / 4, third = k / 2, fourth = k < 4 ? third : k - second;
-    return V(mul)(N(fetch4)(x, step, 0, second, third, fourth, lanes, scale), V(set1)((REAL)0.25));
+    return V(mul)(N(fetch4)(x, step, 0, N(second)(k), k / 2, N(fourth)(k), lanes, scale), V(set1)((REAL)0.25));
 }
 INLINE VEC N(near_strip)(const char *x, ptrdiff_t step, int lanes, const VEC *scale) {
     return V(mul)(V(add)(N(fetch4)(x, step, 0, 1, 2, 3, lanes, scale), N(fetch4)(x, step, 4, 5, 6, 7, lanes, scale)),
@@ -83,17 +86,17 @@ INLINE VEC N(near_strip)(const char *x, ptrdiff_t step, int lanes, const VEC *sc
 }
 INLINE VEC N(middle)(VEC a, VEC b) { return V(mul)(V(add)(a, b), V(set1)((REAL)0.5)); }
 
-INLINE VEC N(near_strips)(const char *x, ptrdiff_t step, int lanes, const VEC *scale) { /* of two */
+INLINE VEC N(near_two_strips)(const char *x, ptrdiff_t step, int lanes, const VEC *scale) {
     return N(middle)(N(near_strip)(x, step, lanes, scale), N(near_strip)(x + STRIP * step, step, lanes, scale));
 }
 
-/* The same for 1 <= k <= BLOCK, of all whole strips: what is not in it may be far away, and its squares too large beside the
- * variance. Means of two, as others of equal values need not be theirs. */
+/* Near to 1 <= k <= BLOCK vectors: the mean of all whole strips. What is not in it may be far away, and its squares too large
+ * beside the variance. Means of two, as others of equal values need not be theirs. */
 INLINE VEC N(near)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
     VEC m[BLOCK / STRIP / 2];
     int n = k / (2 * STRIP);
     if (k < STRIP) return N(near_few)(x, step, k, lanes, scale);
-    for (int i = 0; i < n; i++) m[i] = N(near_strips)(x + i * 2 * STRIP * step, step, lanes, scale);
+    for (int i = 0; i < n; i++) m[i] = N(near_two_strips)(x + i * 2 * STRIP * step, step, lanes, scale);
     if (k / STRIP % 2) m[n] = N(near_strip)(x + n * 2 * STRIP * step, step, lanes, scale), n++;
     if (n >= 4) m[2] = N(middle)(m[2], m[3]);
     if (n >= 2) m[0] = N(middle)(m[0], m[1]);
@@ -131,7 +134,7 @@ INLINE void N(prefetch_vectors)(const char *x, ptrdiff_t step, int k, ptrdiff_t 
     for (int i = 0; i < k && ahead; i++) PREFETCH(x, i * step + ahead);
 }
 
-/* What `near` is for a lane by itself: of a whole block not the mean of all strips, which one value that is far away would move. */
+/* The same for a lane by itself: of a whole block not the mean of all strips, which one value far away would move. */
 INLINE VEC N(near_lane)(const char *x, ptrdiff_t step, int k, int lanes, const VEC *scale) {
     VEC m[BLOCK / STRIP];
     if (k < BLOCK) return N(near)(x, step, k, lanes, scale);
@@ -198,8 +201,9 @@ INLINE N(lanes)
     return rest;
 }
 
-/* The instances: of rows, with a constant step, of others, and whatever the rest, the cold path and the last columns need. They
- * write where the result is needed, as copies of structs go by half registers, for which loads of whole ones have to wait. */
+/* The instances: of whole blocks in rows, with a constant step, and in columns; and of whatever the rest, the cold path and
+ * the last columns need. They write where the result is needed, as copies of structs go by half registers, for which loads
+ * of whole ones have to wait. */
 static NOINLINE void N(row_block)(const char *x, int centred, ptrdiff_t ahead, N(lanes) *to) {
     *to = centred ? N(block)(x, LANES * SIZE, BLOCK, LANES, 1, NULL, ahead)
                   : N(block)(x, LANES * SIZE, BLOCK, LANES, 0, NULL, ahead);
@@ -300,23 +304,25 @@ INLINE N(sums) N(with_tail)(N(sums) s, const char *x, int tail, VEC minus, int c
     return s;
 }
 
-/* Of a row of up to a block a vector that is near to its values, and its sums about -minus. */
+/* Of a row of up to a block a vector that is near to its values. */
 INLINE VEC N(row_near)(const char *x, int full, int tail, const VEC *scale) {
     if (full) return N(near)(x, LANES * SIZE, full, LANES, scale);
-    REAL a[LANES]; /* no lane may be empty: the rest is what near_few would find */
+    REAL a[LANES]; /* no lane may be empty: the others get what near_few would find */
     VEC v = N(fetch)(x, tail, scale);
     V(store)(a, v);
-    int second = tail < 4 ? 0 : tail / 4, third = tail / 2, fourth = tail < 4 ? third : tail - second;
-    return V(fill)(v, tail, ((a[0] + a[second]) + (a[third] + a[fourth])) * (REAL)0.25);
+    REAL sum = (a[0] + a[N(second)(tail)]) + (a[tail / 2] + a[N(fourth)(tail)]);
+    return V(fill)(v, tail, sum * (REAL)0.25);
 }
+
+/* Its sums about -minus. */
 INLINE N(sums) N(row_sums)(const char *x, int full, int tail, VEC minus, int centred, const VEC *scale) {
     N(sums) s = {V(set1)(0), V(set1)(0)};
     if (full) s = N(strips)(x, LANES * SIZE, full, LANES, minus, centred, scale);
     return N(with_tail)(s, x + full * LANES * SIZE, tail, minus, centred, scale);
 }
 
-/* From each of up to 4 vectors minus a value near the mean. One that is very large or small is not in it: what is subtracted here
- * adds to the squares of all others. Of zeros it is the positive one. */
+/* From each of up to 4 vectors minus a value near the mean. One that is very large or small is not in it: what is
+ * subtracted adds to the squares of all others. Of zeros it is the positive one. */
 INLINE void N(fold_near)(VEC a, VEC b, VEC c, VEC d, REAL minus[4]) {
     V(middle4)(a, b, c, d, minus);
     for (int j = 0; j < 4; j++) minus[j] = 0 - minus[j] * ((REAL)4 / LANES);
@@ -326,8 +332,8 @@ INLINE void N(fold_sums)(const N(sums) s[4], REAL r[4], REAL q[4]) {
     V(fold4)(s[0].q, s[1].q, s[2].q, s[3].q, q);
 }
 
-/* Both, one after the other. Not for four rows at once, which would take their lines from memory in an order that processors do not
- * foresee. */
+/* A row's value near the mean, and its sums about that, one after the other: four rows at once would take their lines from
+ * memory in an order that processors do not foresee. */
 INLINE N(sums) N(row_alone)(const char *x, int full, int tail, int centred, const VEC *scale, REAL *minus) {
     VEC zero = V(set1)(0);
     REAL minus4[4] = {0};
@@ -343,8 +349,8 @@ static NOINLINE void N(any_row)(const char *x, int full, int tail, int centred, 
         *to = centred ? N(row_alone)(x, full, tail, 1, NULL, minus) : N(row_alone)(x, full, tail, 0, NULL, minus);
 }
 
-/* The sums of up to 4 rows of up to a block, about what is found to be near their means. in_registers: plan.full is a constant,
- * and so small that all stays there. */
+/* The sums of up to 4 rows of up to a block, about what is found to be near their means. in_registers: they are 4, and
+ * plan.full is a constant, so small that all stays there. */
 INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
                          const VEC *scale, REAL *minus, REAL *r, REAL *q) {
     VEC zero = V(set1)(0), near[4] = {zero, zero, zero, zero};
