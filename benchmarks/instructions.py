@@ -59,6 +59,7 @@ rms_norm bf16 rows 64x768 weight
 layer_norm f32 columns 4x96x196 weight bias
 layer_norm f32 columns 64x96x64 weight bias
 layer_norm f32 columns 1x512x256
+layer_norm f32 columns 4x3x1024 weight bias
 layer_norm f16 columns 4x96x196 weight bias
 rms_norm f32 columns 4x96x196 weight
 layer_norm f32 scattered 64x300 weight bias

@@ -5,9 +5,10 @@
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
-/* The sum of n vectors in the order in which a vec header folds lanes. */
-INLINE VEC N(fold_columns)(VEC *a, int n) {
-    for (int half = n / 2; half; half /= 2) UNROLL4 for (int l = 0; l < half; l++) a[l] = V(add)(a[l], a[l + half]);
+/* The sum of `size` vectors in the order in which a vec header folds lanes. All from number n on are 0. */
+INLINE VEC N(fold_columns)(VEC *a, int size, int n) {
+    for (int half = size / 2; half; half /= 2)
+        UNROLL4 for (int l = 0; l < half && l + half < n; l++) a[l] = V(add)(a[l], a[l + half]);
     return a[0];
 }
 
@@ -66,9 +67,8 @@ INLINE N(sums) N(lane_sums)(const N(columns) *c, int l, VEC minus) {
         s = c->few ? N(strip)(x, step, (int)c->full, c->used, minus, c->centred, c->scale)
                    : N(strips)(x, step, (int)c->full, c->used, minus, c->centred, c->scale);
     }
-    if (!c->tail) return s;
-    VEC e = zero;
-    if (l < c->tail) e = V(add)(N(fetch)(x + c->full * step, c->used, c->scale), minus);
+    if (l >= c->tail) return s;
+    VEC e = V(add)(N(fetch)(x + c->full * step, c->used, c->scale), minus);
     return (N(sums)){c->centred ? V(add)(s.r, e) : s.r, V(fma)(e, e, s.q)};
 }
 
@@ -76,19 +76,20 @@ INLINE N(sums) N(lane_sums)(const N(columns) *c, int l, VEC minus) {
  * together. */
 INLINE int N(columns_of)(N(plan) plan, N(columns) c, const double *k, N(scales) *s) {
     VEC minus = V(set1)(0), r[LANES / 2], q[LANES / 2];
+    int n = c.full || c.tail > LANES / 2 ? LANES / 2 : c.tail; /* pairs of lanes that have values */
     if (c.centred) {
         if (!c.full) c.others = N(near_few)(c.x, c.step, c.tail, c.used, c.scale);
         for (int l = 0; l < LANES / 2; l++) r[l] = V(min)(N(lane_near)(&c, l), N(lane_near)(&c, l + LANES / 2));
         for (int l = 0; l < LANES / 4; l++) r[l] = V(max)(r[l], r[l + LANES / 4]);
-        minus = V(sub)(minus, V(mul)(N(fold_columns)(r, LANES / 4), V(set1)((REAL)4 / LANES)));
+        minus = V(sub)(minus, V(mul)(N(fold_columns)(r, LANES / 4, LANES / 4), V(set1)((REAL)4 / LANES)));
     }
-    for (int l = 0; l < LANES / 2; l++) {
+    for (int l = 0; l < n; l++) {
         N(sums) a = N(lane_sums)(&c, l, minus), b = N(lane_sums)(&c, l + LANES / 2, minus);
         r[l] = V(add)(a.r, b.r), q[l] = V(add)(a.q, b.q);
     }
     REAL sums[LANES], squares[LANES];
     V(store)(s->minus, minus);
-    V(store)(sums, N(fold_columns)(r, LANES / 2)), V(store)(squares, N(fold_columns)(q, LANES / 2));
+    V(store)(sums, N(fold_columns)(r, LANES / 2, n)), V(store)(squares, N(fold_columns)(q, LANES / 2, n));
     for (int l = c.used; l < LANES; l++)
         s->minus[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
     return N(finish)(plan, LANES, sums, squares, k, s);
@@ -107,13 +108,14 @@ static NOINLINE int N(long_columns)(N(plan) plan, N(columns) c, const double *k,
 
 static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
                                       const VEC *scale, const double *k, ptrdiff_t ahead, N(scales) *s) {
-#define COLUMNS(used, centred, few, scale) \
-    (N(columns)){x, step, used, centred, scale, ahead, plan.full, plan.tail, few, NULL, V(set1)(0)}, k, s
-    if (plan.full > BLOCK) return N(long_columns)(plan, COLUMNS(used, centred, 0, scale));
-    if (scale || used < LANES || !plan.full) return N(columns_of)(plan, COLUMNS(used, centred, 0, scale));
-    if (!centred) return N(columns_of)(plan, COLUMNS(LANES, 0, 0, NULL));
-    return plan.full < STRIP ? N(columns_of)(plan, COLUMNS(LANES, 1, 1, NULL))
-                             : N(columns_of)(plan, COLUMNS(LANES, 1, 0, NULL));
+#define COLUMNS(used, centred, full, few, scale) \
+    (N(columns)){x, step, used, centred, scale, ahead, full, plan.tail, few, NULL, V(set1)(0)}, k, s
+    if (plan.full > BLOCK) return N(long_columns)(plan, COLUMNS(used, centred, plan.full, 0, scale));
+    if (scale || used < LANES) return N(columns_of)(plan, COLUMNS(used, centred, plan.full, 0, scale));
+    if (!centred) return N(columns_of)(plan, COLUMNS(LANES, 0, plan.full, 0, NULL));
+    if (!plan.full) return N(columns_of)(plan, COLUMNS(LANES, 1, 0, 0, NULL));
+    return plan.full < STRIP ? N(columns_of)(plan, COLUMNS(LANES, 1, plan.full, 1, NULL))
+                             : N(columns_of)(plan, COLUMNS(LANES, 1, plan.full, 0, NULL));
 #undef COLUMNS
 }
 
