@@ -226,22 +226,22 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ti
     if (task->y) N(write_cold_tile)(task, tile, width, s, centred, scale, k);
 }
 
-INLINE int N(tile_width)(ptrdiff_t left) { return left < TILE * LANES ? (int)left : TILE * LANES; }
-
 /* Its rows reach over as many pages as they have values. */
 INLINE void N(prefetch_tile)(const fastln_task *task, const fastln_rows *tile, int width) {
     for (ptrdiff_t i = 0; i < task->length; i++) N(prefetch_tile_row)(tile->x + i * task->x_step, width);
 }
 
-/* While a tile is measured the one to its right is fetched, but for those that do not fit the cache. */
+/* While columns are measured what comes next is fetched: those to their right, or, if nothing is written in between, the tile
+ * to its right. Not of those that do not fit the cache. */
 INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
     N(scales) s[TILE];
     int is_long = task->length / LANES > BLOCK, fetch = N(array_size)(task) > NEAR && !is_long;
-    for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
+    int most = MEASURED_TILE * LANES, next = task->y ? LANES : most;
+    for (ptrdiff_t i = 0; i < rows->count; i += most) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
-        int width = N(tile_width)(rows->count - i);
-        ptrdiff_t ahead = fetch && i + width < rows->count ? width * SIZE : 0;
-        if (fetch && i == 0) N(prefetch_tile)(task, &tile, width);
+        int width = (int)fastln_least(rows->count - i, most);
+        ptrdiff_t ahead = fetch && i + width < rows->count ? next * SIZE : 0;
+        if (fetch && i == 0) N(prefetch_tile)(task, &tile, next < width ? next : width);
         if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, ahead, s)) {
             N(cold_tile)(task, &tile, width, s, centred);
             continue;
@@ -255,7 +255,7 @@ INLINE void N(do_given_columns)(const fastln_task *task, const fastln_rows *rows
     N(scales) s[TILE];
     for (ptrdiff_t i = 0; i < rows->count; i += TILE * LANES) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
-        int width = N(tile_width)(rows->count - i), fine = 1;
+        int width = (int)fastln_least(rows->count - i, TILE * LANES), fine = 1;
         double k[TILE][LANES];
         VEC scale[TILE] = {V(set1)(1)};
         for (int v = 0; v * LANES < width; v++) {
