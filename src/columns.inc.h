@@ -5,31 +5,11 @@
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
-/* The sum of `size` vectors in the order in which a vec header folds lanes. All from number n on are 0. */
-INLINE VEC N(fold_columns)(VEC *a, int size, int n) {
-    for (int half = size / 2; half; half /= 2)
-        UNROLL4 for (int l = 0; l < half && l + half < n; l++) a[l] = V(add)(a[l], a[l + half]);
+/* The sum of `size` vectors in the order in which a vec header folds lanes. All from number n on are `rest`. */
+INLINE VEC N(fold_columns)(VEC *a, int size, int n, VEC rest) {
+    for (int half = size / 2; half; half /= 2, rest = V(add)(rest, rest))
+        UNROLL4 for (int l = 0; l < half && l < n; l++) a[l] = V(add)(a[l], l + half < n ? a[l + half] : rest);
     return a[0];
-}
-
-/* The lanes of long rows that lie side by side, all at once, so that memory is read in order; what comes next is fetched. */
-static NOINLINE void N(long_lanes)(const char *x, ptrdiff_t step, ptrdiff_t full, int used, int centred,
-                                   const VEC *scale, N(lanes) lanes[LANES]) {
-    N(lanes) left[LANES][COLUMN_DEPTH], rest = {V(set1)(0), V(set1)(0), V(set1)(0)};
-    N(tree) trees[LANES];
-    ptrdiff_t blocks = full / BLOCK;
-    int rest_n = (int)(full % BLOCK);
-    for (int l = 0; l < LANES; l++) trees[l] = (N(tree)){left[l], 0};
-    for (ptrdiff_t i = 0; i < blocks; i++, x += BLOCK * LANES * step)
-        for (int l = 0; l < LANES; l++) {
-            for (int v = 0; v < BLOCK && i + 1 < blocks; v++) PREFETCH(x, ((LANES + l) * BLOCK + v) * step);
-            N(block_of)(x + l * step, LANES * step, BLOCK, used, centred, scale, 0, N(tree_next)(trees + l));
-            N(tree_add)(trees + l, i, BLOCK, centred);
-        }
-    for (int l = 0; l < LANES; l++) {
-        if (rest_n) N(block_of)(x + l * step, LANES * step, rest_n, used, centred, scale, 0, &rest);
-        lanes[l] = N(tree_top)(trees + l, blocks, BLOCK, rest, rest_n, centred);
-    }
 }
 
 /* Up to LANES rows that lie side by side: what is a lane of a row is a vector of them. */
@@ -40,82 +20,132 @@ typedef struct {
     const VEC *scale;      /* NULL but on the cold path */
     ptrdiff_t ahead, full; /* ahead: bytes to what is fetched meanwhile, or 0; full, tail: as in a plan */
     int tail, few;         /* few: whether full < STRIP; known to compilers */
-    const N(lanes) *lanes; /* of rows of more than a block, else NULL */
-    VEC others;            /* what the lanes without a value are near to, of rows of less than a vector */
+    const N(sums) *lanes;  /* of rows of more than a block, else NULL */
+    VEC minus;             /* what they are measured around */
 } N(columns);
 
-/* What the values of lane l are near to. */
-INLINE VEC N(lane_near)(const N(columns) *c, int l) {
-    const char *x = c->x + l * c->step;
-    ptrdiff_t step = LANES * c->step;
-    if (c->lanes) return c->lanes[l].hi;
-    if (!c->full) return l < c->tail ? N(fetch)(x, c->used, c->scale) : c->others;
-    if (c->few) return N(near_few)(x, step, (int)c->full, c->used, c->scale);
-    return N(near)(x, step, (int)c->full, c->used, c->scale);
+/* The sums of the lanes of long rows, all at once, so that memory is read in order; what comes next is fetched. */
+static NOINLINE void N(long_lanes)(const N(columns) *c, N(sums) lanes[LANES]) {
+    N(sums) left[LANES][COLUMN_DEPTH], rest = {V(set1)(0), V(set1)(0)};
+    N(tree) trees[LANES];
+    const char *x = c->x;
+    ptrdiff_t blocks = c->full / BLOCK, step = LANES * c->step;
+    int rest_n = (int)(c->full % BLOCK);
+    for (int l = 0; l < LANES; l++) trees[l] = (N(tree)){left[l], 0};
+    for (ptrdiff_t i = 0; i < blocks; i++, x += BLOCK * step)
+        for (int l = 0; l < LANES; l++) {
+            const char *lane = x + l * c->step;
+            N(prefetch_vectors)(lane, step, BLOCK, i + 1 < blocks ? BLOCK * step : 0);
+            *N(tree_next)(trees + l) = c->scale || c->used < LANES
+                                           ? N(strips)(lane, step, BLOCK, c->used, c->minus, c->centred, c->scale)
+                                           : N(strips)(lane, step, BLOCK, LANES, c->minus, c->centred, NULL);
+            N(tree_add)(trees + l, i);
+        }
+    for (int l = 0; l < LANES; l++) {
+        if (rest_n) rest = N(strips)(x + l * c->step, step, rest_n, c->used, c->minus, c->centred, c->scale);
+        lanes[l] = N(tree_top)(trees + l, rest);
+    }
 }
 
-/* Its sums about -minus, with a value of the tail. */
-INLINE N(sums) N(lane_sums)(const N(columns) *c, int l, VEC minus) {
+/* What the rows are measured around: minus that vector. */
+INLINE VEC N(columns_near)(const N(columns) *c) {
+    VEC near[LANES], zero = V(set1)(0), others = zero;
+    int n = c->full ? LANES : c->tail;
+    for (int l = 0; l < n; l++) {
+        const char *x = c->x + l * c->step;
+        near[l] = c->full ? N(near)(x, LANES * c->step, c->full, c->used, c->scale) : N(fetch)(x, c->used, c->scale);
+    }
+    if (!c->full) /* what row_near fills its lanes with */
+        others = N(mean4)(c->x, c->step, fastln_sampled(n, 0), fastln_sampled(n, 1), fastln_sampled(n, 2),
+                          fastln_sampled(n, 3), c->used, c->scale);
+    return V(sub)(zero, V(mul)(N(fold_columns)(near, LANES, n, others), V(set1)((REAL)1 / LANES)));
+}
+
+/* The sums of lane l, with a value of the tail. */
+INLINE N(sums) N(lane_sums)(const N(columns) *c, int l) {
     const char *x = c->x + l * c->step;
     ptrdiff_t step = LANES * c->step;
     VEC zero = V(set1)(0);
     N(sums) s = {zero, zero};
     if (c->lanes) {
-        s = N(sums_around)(c->lanes + l, minus, V(set1)((REAL)c->full), c->centred);
+        s = c->lanes[l];
     } else if (c->full) {
         N(prefetch_vectors)(x, step, (int)c->full + (l < c->tail), c->ahead);
-        s = c->few ? N(strip)(x, step, (int)c->full, c->used, minus, c->centred, c->scale)
-                   : N(strips)(x, step, (int)c->full, c->used, minus, c->centred, c->scale);
+        s = c->few ? N(strip)(x, step, (int)c->full, c->used, c->minus, c->centred, c->scale)
+                   : N(strips)(x, step, (int)c->full, c->used, c->minus, c->centred, c->scale);
     }
     if (l >= c->tail) return s;
-    VEC e = V(add)(N(fetch)(x + c->full * step, c->used, c->scale), minus);
-    return (N(sums)){c->centred ? V(add)(s.r, e) : s.r, V(fma)(e, e, s.q)};
+    VEC e = N(fetch)(x + c->full * step, c->used, c->scale);
+    if (c->centred) e = V(add)(e, c->minus), s.r = V(add)(s.r, e);
+    s.q = V(fma)(e, e, s.q);
+    return s;
 }
 
-/* Their scales. Each row goes through the arithmetic of row_moments, to the bit; lanes that a vec header folds first come
+/* The sums of the rows. Each goes through the arithmetic of row_moments, to the bit; lanes that a vec header folds first come
  * together. */
-INLINE int N(columns_of)(N(plan) plan, N(columns) c, const double *k, N(scales) *s) {
-    VEC minus = V(set1)(0), r[LANES / 2], q[LANES / 2];
-    int n = c.full || c.tail > LANES / 2 ? LANES / 2 : c.tail; /* pairs of lanes that have values */
-    if (c.centred) {
-        if (!c.full) c.others = N(near_few)(c.x, c.step, c.tail, c.used, c.scale);
-        for (int l = 0; l < LANES / 2; l++) r[l] = V(min)(N(lane_near)(&c, l), N(lane_near)(&c, l + LANES / 2));
-        for (int l = 0; l < LANES / 4; l++) r[l] = V(max)(r[l], r[l + LANES / 4]);
-        minus = V(sub)(minus, V(mul)(N(fold_columns)(r, LANES / 4, LANES / 4), V(set1)((REAL)4 / LANES)));
-    }
+INLINE void N(columns_sums)(N(plan) plan, const N(columns) *c, REAL *sums, REAL *squares) {
+    VEC r[LANES / 2], q[LANES / 2], zero = V(set1)(0);
+    int n = c->full || c->tail > LANES / 2 ? LANES / 2 : c->tail; /* pairs of lanes that have values */
     for (int l = 0; l < n; l++) {
-        N(sums) a = N(lane_sums)(&c, l, minus), b = N(lane_sums)(&c, l + LANES / 2, minus);
-        r[l] = V(add)(a.r, b.r), q[l] = V(add)(a.q, b.q);
+        N(sums) s = N(plus)(N(lane_sums)(c, l), N(lane_sums)(c, l + LANES / 2));
+        r[l] = s.r, q[l] = s.q;
     }
-    REAL sums[LANES], squares[LANES];
-    V(store)(s->minus, minus);
-    V(store)(sums, N(fold_columns)(r, LANES / 2, n)), V(store)(squares, N(fold_columns)(q, LANES / 2, n));
-    for (int l = c.used; l < LANES; l++)
-        s->minus[l] = sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
-    return N(finish)(plan, LANES, sums, squares, k, s);
+    V(store)(sums, N(fold_columns)(r, LANES / 2, n, zero));
+    V(store)(squares, N(fold_columns)(q, LANES / 2, n, zero));
+    for (int l = c->used; l < LANES; l++) sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
 }
 
-static NOINLINE int N(long_columns)(N(plan) plan, N(columns) c, const double *k, N(scales) *s) {
-    N(lanes) lanes[LANES];
-    if (plan.full >> COLUMN_DEPTH < BLOCK)
-        N(long_lanes)(c.x, c.step, plan.full, c.used, c.centred, c.scale, lanes);
+static NOINLINE void N(any_columns)(N(plan) plan, const N(columns) *columns, REAL *sums, REAL *squares) {
+    N(columns) c = *columns;
+    N(sums) lanes[LANES];
+    if (c.full > BLOCK) {
+        if (c.full >> COLUMN_DEPTH < BLOCK)
+            N(long_lanes)(&c, lanes);
+        else
+            for (int l = 0; l < LANES; l++)
+                lanes[l] = N(all_blocks)(c.x + l * c.step, LANES * c.step, c.full, c.used, c.minus, c.centred, c.scale);
+        c.lanes = lanes;
+    }
+    N(columns_sums)(plan, &c, sums, squares);
+}
+
+/* Once more around their means, for those rows that are far from what they were measured around; the others stay as they were. */
+static NOINLINE int N(measure_far_columns)(N(plan) plan, N(columns) *c, REAL *r, REAL *q, const double *k,
+                                           N(scales) *s) {
+    int far = 0;
+    for (int l = 0; l < c->used; l++)
+        if (N(is_far)(plan, r[l], q[l])) s->minus[l] = (REAL)(0 - s->mean[l]), far = 1;
+    if (!far) return 0;
+    c->minus = V(load)(s->minus);
+    N(any_columns)(plan, c, r, q);
+    N(finish)(plan, LANES, r, q, k, s);
+    for (int l = 0; l < c->used; l++)
+        if (!N(is_fine)(s, l)) return 0;
+    return 1;
+}
+
+/* The scales of the rows; `hot`: of up to a block, which compilers see. */
+INLINE int N(columns_of)(N(plan) plan, N(columns) c, int hot, const double *k, N(scales) *s) {
+    REAL r[LANES], q[LANES];
+    if (c.centred) c.minus = N(columns_near)(&c);
+    V(store)(s->minus, c.minus);
+    for (int l = c.used; l < LANES; l++) s->minus[l] = 0;
+    if (hot)
+        N(columns_sums)(plan, &c, r, q);
     else
-        for (int l = 0; l < LANES; l++)
-            N(all_blocks)(c.x + l * c.step, LANES * c.step, plan.full, c.used, c.centred, c.scale, lanes + l);
-    c.lanes = lanes;
-    return N(columns_of)(plan, c, k, s);
+        N(any_columns)(plan, &c, r, q);
+    return N(finish)(plan, LANES, r, q, k, s) || N(measure_far_columns)(plan, &c, r, q, k, s);
 }
 
 static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
                                       const VEC *scale, const double *k, ptrdiff_t ahead, N(scales) *s) {
-#define COLUMNS(used, centred, full, few, scale) \
-    (N(columns)){x, step, used, centred, scale, ahead, full, plan.tail, few, NULL, V(set1)(0)}, k, s
-    if (plan.full > BLOCK) return N(long_columns)(plan, COLUMNS(used, centred, plan.full, 0, scale));
-    if (scale || used < LANES) return N(columns_of)(plan, COLUMNS(used, centred, plan.full, 0, scale));
-    if (!centred) return N(columns_of)(plan, COLUMNS(LANES, 0, plan.full, 0, NULL));
-    if (!plan.full) return N(columns_of)(plan, COLUMNS(LANES, 1, 0, 0, NULL));
-    return plan.full < STRIP ? N(columns_of)(plan, COLUMNS(LANES, 1, plan.full, 1, NULL))
-                             : N(columns_of)(plan, COLUMNS(LANES, 1, plan.full, 0, NULL));
+#define COLUMNS(used, centred, full, few, scale, hot)                                                               \
+    N(columns_of)(plan, (N(columns)){x, step, used, centred, scale, ahead, full, plan.tail, few, NULL, V(set1)(0)}, \
+                  hot, k, s)
+    if (plan.full > BLOCK || scale || used < LANES) return COLUMNS(used, centred, plan.full, 0, scale, 0);
+    if (!centred) return COLUMNS(LANES, 0, plan.full, 0, NULL, 1);
+    if (!plan.full) return COLUMNS(LANES, 1, 0, 0, NULL, 1);
+    return plan.full < STRIP ? COLUMNS(LANES, 1, plan.full, 1, NULL, 1) : COLUMNS(LANES, 1, plan.full, 0, NULL, 1);
 #undef COLUMNS
 }
 

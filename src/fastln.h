@@ -84,26 +84,29 @@ typedef struct fastln_runs {
     fastln_steps distance;
 } fastln_runs;
 
-/* What a long row's pieces leave behind for `combine`: three vectors of 64 bytes. */
-typedef struct fastln_piece { double lanes[24]; } fastln_piece;
+/* What a long row's pieces leave behind for `combine`: two vectors of 64 bytes. */
+typedef struct fastln_piece { double lanes[16]; } fastln_piece;
 
-/* What the second walk over a row needs, widened. A cold row's values are multiplied by k first. */
+/* What the second walk over a row needs, widened; before, what is measured around minus `minus`, and whether that is so again. A
+ * cold row's values are multiplied by k first. */
 typedef struct fastln_scale {
-    int cold;
+    int cold, again;
     double k, minus, rstd, shift;
 } fastln_scale;
 
 /* One operation on one dtype. `rows` and `columns` do everything for runs, or a run. A long row that is scattered, or split among
- * threads, goes through the others: `piece` gathers the statistics of some vectors (64 bytes of the compute type); `combine` merges
- * the pieces of a row, all but the last of `leaf` vectors, a power of two and at least 64, adds its tail (less than a
- * vector) and finds the scale; or returns 0: a cold row, whose k is to be found from its `largest` value by `power`, for
- * another pass. Where statistics are given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one
+ * threads, goes through the others: `near` finds what to measure around from a sample of four vectors (of 64 bytes of the compute type:
+ * fastln_sampled); `piece` gathers the sums of some vectors; `combine` adds those of the pieces of a row, all but the last of
+ * `leaf` vectors, a power of two and at least 64, and of its tail (less than a vector), and finds the scale; or returns 0: then
+ * the sample was not like the row, which is to be measured again; or it is a cold row, whose k is to be found from its
+ * `largest` value by `power`, for another pass. Where statistics are given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one
  * row, x and y being where they are, and `first` their number in the row; of a scattered row it fetches those that are x_step
  * and y_step further on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves
  * them in `wide`, unrounded, from where `narrow` rounds what has become of them. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_runs *runs);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);
+    void (*near)(const char *sample, fastln_scale *scale);
     void (*piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece);
     int (*combine)(const fastln_task *task, const fastln_rows *row, const char *tail, const fastln_piece *pieces,
                    ptrdiff_t leaf, fastln_scale *scale);

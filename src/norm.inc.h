@@ -81,24 +81,25 @@ INLINE void N(write_nan)(char *y, ptrdiff_t step, ptrdiff_t count) {
 #include "pieces.inc.h"
 #include "add.inc.h"
 
-#define ENTRIES(operation, centred)                                                                              \
-    static void N(operation##_rows)(const fastln_task *task, const fastln_runs *runs) {                          \
-        N(do_rows)(task, runs, centred);                                                                         \
-    }                                                                                                            \
-    static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                       \
-        N(do_columns)(task, rows, centred);                                                                      \
-    }                                                                                                            \
-    static void N(operation##_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale,                \
-                                     fastln_piece *piece) {                                                      \
-        N(do_piece)(x, vectors, scale, piece, centred);                                                          \
-    }                                                                                                            \
-    static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const char *tail,         \
-                                      const fastln_piece *pieces, ptrdiff_t leaf, fastln_scale *scale) {         \
-        return N(do_combine)(task, row, tail, pieces, leaf, scale, centred);                                     \
-    }                                                                                                            \
-    static void N(operation##_apply)(const fastln_task *task, const fastln_scale *scale, const fastln_rows *row, \
-                                     ptrdiff_t first, ptrdiff_t count) {                                         \
-        N(do_apply)(task, scale, row, first, count, centred);                                                    \
+#define ENTRIES(operation, centred)                                                                                  \
+    static void N(operation##_rows)(const fastln_task *task, const fastln_runs *runs) {                              \
+        N(do_rows)(task, runs, centred);                                                                             \
+    }                                                                                                                \
+    static void N(operation##_columns)(const fastln_task *task, const fastln_rows *rows) {                           \
+        N(do_columns)(task, rows, centred);                                                                          \
+    }                                                                                                                \
+    static void N(operation##_near)(const char *sample, fastln_scale *scale) { N(do_near)(sample, scale, centred); } \
+    static void N(operation##_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale,                    \
+                                     fastln_piece *piece) {                                                          \
+        N(do_piece)(x, vectors, scale, piece, centred);                                                              \
+    }                                                                                                                \
+    static int N(operation##_combine)(const fastln_task *task, const fastln_rows *row, const char *tail,             \
+                                      const fastln_piece *pieces, ptrdiff_t leaf, fastln_scale *scale) {             \
+        return N(do_combine)(task, row, tail, pieces, leaf, scale, centred);                                         \
+    }                                                                                                                \
+    static void N(operation##_apply)(const fastln_task *task, const fastln_scale *scale, const fastln_rows *row,     \
+                                     ptrdiff_t first, ptrdiff_t count) {                                             \
+        N(do_apply)(task, scale, row, first, count, centred);                                                        \
     }
 ENTRIES(layer_norm, 1)
 ENTRIES(rms_norm, 0)
@@ -110,6 +111,7 @@ static void N(normalize_columns)(const fastln_task *task, const fastln_rows *row
 #define KERNEL(operation)                           \
     [FASTLN_##operation] = {N(operation##_rows),    \
                             N(operation##_columns), \
+                            N(operation##_near),    \
                             N(operation##_piece),   \
                             N(operation##_combine), \
                             N(operation##_apply),   \

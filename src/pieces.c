@@ -91,6 +91,19 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
             p->kernel->piece(part.x + r * part.stride.x, vectors, g->scales + r, g->pieces + r * p->count + i);
 }
 
+/* What the rows without a scale are measured around. */
+static void find_near(const group *g) {
+    const plan *p = g->plan;
+    char samples[FASTLN_TOGETHER][4 * FASTLN_VECTOR];
+    ptrdiff_t size = p->lanes * fastln_item_size(p->task);
+    for (int i = 0; i < 4; i++) {
+        fastln_rows part = read_part(g, &p->measured, fastln_sampled(p->vectors, i) * p->lanes, p->lanes, 0);
+        for (ptrdiff_t r = 0; r < part.count; r++) memcpy(samples[r] + i * size, part.x + r * part.stride.x, size);
+    }
+    for (ptrdiff_t r = 0; r < g->rows.count; r++)
+        if (!g->known[r]) p->kernel->near(samples[r], g->scales + r);
+}
+
 /* Leaves what it finds in the first of the piece's numbers. */
 static void find_largest(void *context, ptrdiff_t i, int thread) {
     const group *g = context;
@@ -157,8 +170,8 @@ static void write_part(void *context, ptrdiff_t i, int thread) {
     if (!p->written.dense_y) fastln_scatter(task, &runs, first, count, part.y, part.stride.y);
 }
 
-/* Finds the scales that are not known yet. Returns whether they all are now. */
-static int measure(group *g) {
+/* Finds the scales that are not known yet, once. Returns whether all are now. */
+static int measure_once(group *g) {
     const plan *p = g->plan;
     int all = 1;
     if (p->kernel->piece) fastln_parallel_for(p->count, g->threads, measure_piece, g);
@@ -172,6 +185,14 @@ static int measure(group *g) {
     }
     g->copied = p->kernel->piece && p->measured.dense_y;
     return all;
+}
+
+/* The same, and again around the mean for those rows whose sample was far from it. */
+static int measure(group *g) {
+    if (g->plan->kernel->piece) find_near(g);
+    if (measure_once(g)) return 1;
+    for (ptrdiff_t r = 0; r < g->rows.count; r++) g->scales[r].again = !g->known[r];
+    return measure_once(g);
 }
 
 /* The rows without a scale are scaled by a power of two, which makes them fine. */

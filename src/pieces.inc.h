@@ -1,10 +1,19 @@
 /* pieces.inc.h: what pieces.c needs of a kernel to normalize a row in pieces, to the same bits as a whole one. */
 
+/* What the row is measured around, from the four vectors of its sample. */
+INLINE void N(do_near)(const char *sample, fastln_scale *scale, int centred) {
+    VEC k = V(set1)((REAL)scale->k), near[4] = {V(set1)(0), V(set1)(0), V(set1)(0), V(set1)(0)};
+    REAL minus[4];
+    if (centred) near[0] = N(mean4)(sample, LANES * SIZE, 0, 1, 2, 3, LANES, scale->cold ? &k : NULL);
+    N(fold_near)(near, minus);
+    scale->minus = minus[0];
+}
+
 INLINE void N(do_piece)(const char *x, ptrdiff_t vectors, const fastln_scale *scale, fastln_piece *piece, int centred) {
     VEC k = V(set1)((REAL)scale->k);
-    _Static_assert(sizeof(N(lanes)) == sizeof(fastln_piece), "a piece is three vectors");
-    N(lanes) s;
-    N(all_blocks)(x, LANES * SIZE, vectors, LANES, centred, scale->cold ? &k : NULL, &s);
+    _Static_assert(sizeof(N(sums)) == sizeof(fastln_piece), "a piece is two vectors");
+    N(sums) s;
+    N(any_row)(x, vectors, 0, (REAL)scale->minus, centred, scale->cold ? &k : NULL, &s);
     memcpy(piece, &s, sizeof s);
 }
 
@@ -17,20 +26,27 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     N(plan) plan = N(plan_of)(task, scale->k); /* 1 if it is not cold */
     ptrdiff_t leaves = plan.full / leaf, rest = plan.full % leaf;
     VEC zero = V(set1)(0), k = V(set1)((REAL)scale->k);
-    N(lanes) s[4] = {{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}};
-    N(lanes) left[MAX_DEPTH];
+    N(sums) s[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}}, left[MAX_DEPTH];
     N(tree) tree = {left, 0};
+    N(scales) found;
+    REAL r[4], q[4];
     for (ptrdiff_t i = 0; i < leaves; i++) {
         memcpy(N(tree_next)(&tree), pieces + i, sizeof *s);
-        N(tree_add)(&tree, i, leaf, centred);
+        N(tree_add)(&tree, i);
     }
     if (rest) memcpy(s, pieces + leaves, sizeof *s);
-    s[0] = N(tree_top)(&tree, leaves, leaf, s[0], rest, centred);
-    N(scales) found;
-    int fine = N(merge_one)(plan, tail, s, centred, scale->cold ? &k : NULL, &found);
+    found.minus[0] = (REAL)scale->minus;
+    s[0] = N(with_tail)(N(tree_top)(&tree, s[0]), tail, plan.tail, V(set1)(found.minus[0]), centred,
+                        scale->cold ? &k : NULL);
+    N(fold_sums)(s, r, q);
+    N(finish_one)(plan, r[0], q[0], &found);
+    if (!scale->again && N(is_far)(plan, r[0], q[0])) {
+        scale->minus = (REAL)(0 - found.mean[0]);
+        return 0;
+    }
     if (scale->cold)
         N(give_cold_stats)(task, row, 0, 1, &scale->k, &found);
-    else if (fine)
+    else if (N(is_fine)(&found, 0))
         N(give_stats)(task, row, 0, 1, &found);
     else
         return 0;

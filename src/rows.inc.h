@@ -183,6 +183,15 @@ INLINE fastln_rows N(rows_of)(const fastln_runs *runs, ptrdiff_t i) {
     return fastln_rows_at(rows, i - run * n, rows.stride);
 }
 
+/* measure_far of LANES rows, of which each four begin at one of x. By itself, so that compilers know the plan of the hot loop. */
+static NOINLINE int N(measure_far_fours)(const fastln_task *task, const char *const *x, ptrdiff_t stride, const REAL *r,
+                                         const REAL *q, int centred, N(scales) *s) {
+    int fine = 1;
+    for (int j = 0; j < LANES; j += 4)
+        fine &= N(measure_far)(N(plan_of)(task, 1), x[j / 4], stride, 4, centred, NULL, r + j, q + j, j, s);
+    return fine;
+}
+
 /* Groups of LANES rows of `full` vectors and maybe a tail; in_registers: full is a constant, and four rows stay there. All
  * affine forms are one: a weight of 1 and a bias of -0 change nothing. Returns how many rows it did. Four rows are always
  * of one run. */
@@ -221,6 +230,7 @@ INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs,
                          squares + j);
         }
         int fine = N(finish_rows)(plan, LANES, sums, squares, &s);
+        if (!fine) fine = N(measure_far_fours)(task, x, rows->stride.x, sums, squares, centred, &s);
         N(give_stats)(task, rows, i, LANES, &s);
         if (!fine) {
             for (int j = 0; j < LANES; j += 4) {

@@ -259,25 +259,22 @@ static inline void half_store_n(uint16_t *p, __m128i a, int n) {
 HALF_ACCESS(f16)
 HALF_ACCESS(bf16)
 
-#define FOLD4(name, first, second, rest)                                                                               \
-    static inline void f32_##name(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float to[4]) {                           \
-        __m256 a8 = _mm256_##first##_ps(a.lo, a.hi), b8 = _mm256_##first##_ps(b.lo, b.hi);                             \
-        __m256 c8 = _mm256_##first##_ps(c.lo, c.hi), d8 = _mm256_##first##_ps(d.lo, d.hi);                             \
-        __m256 ab = _mm256_##second##_ps(_mm256_permute2f128_ps(a8, b8, 0x20), _mm256_permute2f128_ps(a8, b8, 0x31));  \
-        __m256 cd = _mm256_##second##_ps(_mm256_permute2f128_ps(c8, d8, 0x20), _mm256_permute2f128_ps(c8, d8, 0x31));  \
-        __m256 s = _mm256_##rest##_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));               \
-        s = _mm256_##rest##_ps(_mm256_shuffle_ps(s, s, 0x88), _mm256_shuffle_ps(s, s, 0xdd)); /* a c a c, b d b d */   \
-        _mm_storeu_ps(to, _mm_unpacklo_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));                    \
-    }                                                                                                                  \
-    static inline void f64_##name(f64_vec a, f64_vec b, f64_vec c, f64_vec d, double to[4]) {                          \
-        __m256d a4 = _mm256_##first##_pd(a.lo, a.hi), b4 = _mm256_##first##_pd(b.lo, b.hi);                            \
-        __m256d c4 = _mm256_##first##_pd(c.lo, c.hi), d4 = _mm256_##first##_pd(d.lo, d.hi);                            \
-        __m256d ab = _mm256_##second##_pd(_mm256_permute2f128_pd(a4, b4, 0x20), _mm256_permute2f128_pd(a4, b4, 0x31)); \
-        __m256d cd = _mm256_##second##_pd(_mm256_permute2f128_pd(c4, d4, 0x20), _mm256_permute2f128_pd(c4, d4, 0x31)); \
-        __m256d s = _mm256_##rest##_pd(_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd)); /* a c, b d */         \
-        _mm256_storeu_pd(to, _mm256_permute4x64_pd(s, 0xd8));                                                          \
-    }
-FOLD4(fold4, add, add, add)
-FOLD4(middle4, min, max, add)
+static inline void f32_fold4(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float sums[4]) {
+    __m256 a8 = _mm256_add_ps(a.lo, a.hi), b8 = _mm256_add_ps(b.lo, b.hi);
+    __m256 c8 = _mm256_add_ps(c.lo, c.hi), d8 = _mm256_add_ps(d.lo, d.hi);
+    __m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(a8, b8, 0x20), _mm256_permute2f128_ps(a8, b8, 0x31));
+    __m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(c8, d8, 0x20), _mm256_permute2f128_ps(c8, d8, 0x31));
+    __m256 s = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    s = _mm256_add_ps(_mm256_shuffle_ps(s, s, 0x88), _mm256_shuffle_ps(s, s, 0xdd)); /* a c a c, b d b d */
+    _mm_storeu_ps(sums, _mm_unpacklo_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
+}
+static inline void f64_fold4(f64_vec a, f64_vec b, f64_vec c, f64_vec d, double sums[4]) {
+    __m256d a4 = _mm256_add_pd(a.lo, a.hi), b4 = _mm256_add_pd(b.lo, b.hi);
+    __m256d c4 = _mm256_add_pd(c.lo, c.hi), d4 = _mm256_add_pd(d.lo, d.hi);
+    __m256d ab = _mm256_add_pd(_mm256_permute2f128_pd(a4, b4, 0x20), _mm256_permute2f128_pd(a4, b4, 0x31));
+    __m256d cd = _mm256_add_pd(_mm256_permute2f128_pd(c4, d4, 0x20), _mm256_permute2f128_pd(c4, d4, 0x31));
+    __m256d s = _mm256_add_pd(_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd)); /* a c, b d */
+    _mm256_storeu_pd(sums, _mm256_permute4x64_pd(s, 0xd8));
+}
 
 #endif

@@ -125,28 +125,24 @@ static inline void bf16_store_n(uint16_t *p, f32_vec a, int n) {
     _mm256_mask_storeu_epi16(p, f32_first(n), bf16_narrow(a));
 }
 
-/* Four vectors at once. The order is the contract: lane i and lane i+8, then i+4, i+2, i+1 (double: from i+4 on). fold4 sums; middle4
- * takes the smaller first, then the larger, and sums the rest: neither one very large value nor a very small one is in it. Which
- * of two zeros or of NaNs it takes is open. */
-#define FOLD4(name, first, second, rest)                                                                  \
-    static inline void f32_##name(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float to[4]) {              \
-        f32_vec ab = f32_##first(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));     \
-        f32_vec cd = f32_##first(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));     \
-        f32_vec s = f32_##second(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd)); \
-        s = f32_##rest(s, _mm512_permute_ps(s, 0x4e));                                                    \
-        s = f32_##rest(s, _mm512_permute_ps(s, 0xb1));                                                    \
-        s = _mm512_permutexvar_ps(_mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0), s);  \
-        _mm_storeu_ps(to, _mm512_castps512_ps128(s));                                                     \
-    }                                                                                                     \
-    static inline void f64_##name(f64_vec a, f64_vec b, f64_vec c, f64_vec d, double to[4]) {             \
-        f64_vec ab = f64_##first(_mm512_shuffle_f64x2(a, b, 0x44), _mm512_shuffle_f64x2(a, b, 0xee));     \
-        f64_vec cd = f64_##first(_mm512_shuffle_f64x2(c, d, 0x44), _mm512_shuffle_f64x2(c, d, 0xee));     \
-        f64_vec s = f64_##second(_mm512_shuffle_f64x2(ab, cd, 0x88), _mm512_shuffle_f64x2(ab, cd, 0xdd)); \
-        s = f64_##rest(s, _mm512_permute_pd(s, 0x55));                                                    \
-        s = _mm512_permutexvar_pd(_mm512_set_epi64(0, 0, 0, 0, 6, 4, 2, 0), s);                           \
-        _mm256_storeu_pd(to, _mm512_castpd512_pd256(s));                                                  \
-    }
-FOLD4(fold4, add, add, add)
-FOLD4(middle4, min, max, add)
+/* The sums of four vectors at once. The order is the contract: lane i + lane i+8, then i+4, i+2, i+1 (double: from
+ * i+4 on). */
+static inline void f32_fold4(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float sums[4]) {
+    f32_vec ab = f32_add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    f32_vec cd = f32_add(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+    f32_vec s = f32_add(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    s = f32_add(s, _mm512_permute_ps(s, 0x4e));
+    s = f32_add(s, _mm512_permute_ps(s, 0xb1));
+    s = _mm512_permutexvar_ps(_mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0), s);
+    _mm_storeu_ps(sums, _mm512_castps512_ps128(s));
+}
+static inline void f64_fold4(f64_vec a, f64_vec b, f64_vec c, f64_vec d, double sums[4]) {
+    f64_vec ab = f64_add(_mm512_shuffle_f64x2(a, b, 0x44), _mm512_shuffle_f64x2(a, b, 0xee));
+    f64_vec cd = f64_add(_mm512_shuffle_f64x2(c, d, 0x44), _mm512_shuffle_f64x2(c, d, 0xee));
+    f64_vec s = f64_add(_mm512_shuffle_f64x2(ab, cd, 0x88), _mm512_shuffle_f64x2(ab, cd, 0xdd));
+    s = f64_add(s, _mm512_permute_pd(s, 0x55));
+    s = _mm512_permutexvar_pd(_mm512_set_epi64(0, 0, 0, 0, 6, 4, 2, 0), s);
+    _mm256_storeu_pd(sums, _mm512_castpd512_pd256(s));
+}
 
 #endif

@@ -166,31 +166,27 @@ TAILS(bf16, uint16_t, f32_vec, 16)
 FILLS(f32, float, f32_vec, 16)
 FILLS(f64, double, f64_vec, 8)
 
-#define FOLD4(name, first, second, rest)                                                           \
-    static inline float32x4_t f32_##name##_quarter(f32_vec a) {                                    \
-        return v##second##q_f32(v##first##q_f32(a.q[0], a.q[2]), v##first##q_f32(a.q[1], a.q[3])); \
-    }                                                                                              \
-    static inline float32x4_t f32_##name##_pair(f32_vec a, f32_vec b) {                            \
-        float32x4_t x = f32_##name##_quarter(a), y = f32_##name##_quarter(b);                      \
-        return v##rest##q_f32(vcombine_f32(vget_low_f32(x), vget_low_f32(y)),                      \
-                              vcombine_f32(vget_high_f32(x), vget_high_f32(y)));                   \
-    }                                                                                              \
-    static inline void f32_##name(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float to[4]) {       \
-        float32x4_t ab = f32_##name##_pair(a, b), cd = f32_##name##_pair(c, d);                    \
-        vst1q_f32(to, v##rest##q_f32(vuzp1q_f32(ab, cd), vuzp2q_f32(ab, cd)));                     \
-    }                                                                                              \
-    static inline float64x2_t f64_##name##_quarter(f64_vec a) {                                    \
-        return v##second##q_f64(v##first##q_f64(a.q[0], a.q[2]), v##first##q_f64(a.q[1], a.q[3])); \
-    }                                                                                              \
-    static inline float64x2_t f64_##name##_pair(f64_vec a, f64_vec b) {                            \
-        float64x2_t x = f64_##name##_quarter(a), y = f64_##name##_quarter(b);                      \
-        return v##rest##q_f64(vuzp1q_f64(x, y), vuzp2q_f64(x, y));                                 \
-    }                                                                                              \
-    static inline void f64_##name(f64_vec a, f64_vec b, f64_vec c, f64_vec d, double to[4]) {      \
-        vst1q_f64(to, f64_##name##_pair(a, b));                                                    \
-        vst1q_f64(to + 2, f64_##name##_pair(c, d));                                                \
-    }
-FOLD4(fold4, add, add, add)
-FOLD4(middle4, min, max, add)
+static inline float32x4_t f32_quarter(f32_vec a) {
+    return vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
+}
+static inline float32x4_t f32_pair(f32_vec a, f32_vec b) {
+    float32x4_t x = f32_quarter(a), y = f32_quarter(b);
+    return vaddq_f32(vcombine_f32(vget_low_f32(x), vget_low_f32(y)), vcombine_f32(vget_high_f32(x), vget_high_f32(y)));
+}
+static inline void f32_fold4(f32_vec a, f32_vec b, f32_vec c, f32_vec d, float sums[4]) {
+    float32x4_t ab = f32_pair(a, b), cd = f32_pair(c, d);
+    vst1q_f32(sums, vaddq_f32(vuzp1q_f32(ab, cd), vuzp2q_f32(ab, cd)));
+}
+static inline float64x2_t f64_quarter(f64_vec a) {
+    return vaddq_f64(vaddq_f64(a.q[0], a.q[2]), vaddq_f64(a.q[1], a.q[3]));
+}
+static inline float64x2_t f64_pair(f64_vec a, f64_vec b) {
+    float64x2_t x = f64_quarter(a), y = f64_quarter(b);
+    return vaddq_f64(vuzp1q_f64(x, y), vuzp2q_f64(x, y));
+}
+static inline void f64_fold4(f64_vec a, f64_vec b, f64_vec c, f64_vec d, double sums[4]) {
+    vst1q_f64(sums, f64_pair(a, b));
+    vst1q_f64(sums + 2, f64_pair(c, d));
+}
 
 #endif

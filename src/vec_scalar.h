@@ -64,52 +64,43 @@ static inline float float_of(uint32_t u) {
         return r;                                               \
     }
 /* The operations are the same for both types but for the C name of a function. set1 subtracts a 0, which keeps a -0. */
-#define OPERATIONS(type, element, fabs_)                                                                      \
-    BY_PART(type##_set1, (element s), s - (type##_part){0})                                                   \
-    BY_PART(type##_add, (VEC a, VEC b), a.part[i] + b.part[i])                                                \
-    BY_PART(type##_sub, (VEC a, VEC b), a.part[i] - b.part[i])                                                \
-    BY_PART(type##_mul, (VEC a, VEC b), a.part[i] * b.part[i])                                                \
-    BY_LANE(type##_abs, (VEC a), fabs_(a.lane[i]))                                                            \
-    BY_LANE(type##_max, (VEC a, VEC b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])                        \
-    BY_LANE(type##_min, (VEC a, VEC b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])                        \
-    BY_PART(type##_div, (VEC a, VEC b), a.part[i] / b.part[i])                                                \
-    BY_LANE(type##_power2, (VEC k), type##_power2_lane(k.lane[i]))                                            \
-    BY_LANE(type##_if_negative, (VEC x, VEC a, VEC b), signbit(x.lane[i]) ? a.lane[i] : b.lane[i])            \
-    BY_LANE(type##_fill, (VEC a, int n, element s), i < n ? a.lane[i] : s)                                    \
-    BY_LANE(type##_keep, (VEC a, int n), i < n ? a.lane[i] : 0)                                               \
-    BY_LANE(type##_load_n, (const element *p, int n), i < n ? p[i] : 0)                                       \
-    static inline VEC type##_load(const element *p) {                                                         \
-        VEC r;                                                                                                \
-        memcpy(r.part, p, sizeof r);                                                                          \
-        return r;                                                                                             \
-    }                                                                                                         \
-    static inline void type##_store(element *p, VEC a) { memcpy(p, a.part, sizeof a); }                       \
-    static inline void type##_stream(element *p, VEC a) { type##_store(p, a); }                               \
-    static inline void type##_store_n(element *p, VEC a, int n) {                                             \
-        for (int i = 0; i < n; i++) p[i] = a.lane[i];                                                         \
-    }                                                                                                         \
-    static inline element type##_sum(VEC a, int half) {                                                       \
-        for (; half; half /= 2)                                                                               \
-            for (int i = 0; i < half; i++) a.lane[i] += a.lane[i + half];                                     \
-        return a.lane[0];                                                                                     \
-    }                                                                                                         \
-    static inline element type##_middle(VEC a) {                                                              \
-        for (int i = 0; i < LANES / 2; i++)                                                                   \
-            if (!(a.lane[i] < a.lane[i + LANES / 2])) a.lane[i] = a.lane[i + LANES / 2];                      \
-        for (int i = 0; i < LANES / 4; i++)                                                                   \
-            if (!(a.lane[i] > a.lane[i + LANES / 4])) a.lane[i] = a.lane[i + LANES / 4];                      \
-        return type##_sum(a, LANES / 8);                                                                      \
-    }                                                                                                         \
-    static inline void type##_fold4(VEC a, VEC b, VEC c, VEC d, element to[4]) {                              \
-        to[0] = type##_sum(a, LANES / 2), to[1] = type##_sum(b, LANES / 2), to[2] = type##_sum(c, LANES / 2), \
-        to[3] = type##_sum(d, LANES / 2);                                                                     \
-    }                                                                                                         \
-    static inline void type##_middle4(VEC a, VEC b, VEC c, VEC d, element to[4]) {                            \
-        to[0] = type##_middle(a), to[1] = type##_middle(b);                                                   \
-        to[2] = type##_middle(c), to[3] = type##_middle(d);                                                   \
-    }                                                                                                         \
-    static inline VEC type##_fnma(VEC a, VEC b, VEC c) {                                                      \
-        return type##_fma(type##_sub(type##_set1((element) - 0.0), a), b, c);                                 \
+#define OPERATIONS(type, element, fabs_)                                                           \
+    BY_PART(type##_set1, (element s), s - (type##_part){0})                                        \
+    BY_PART(type##_add, (VEC a, VEC b), a.part[i] + b.part[i])                                     \
+    BY_PART(type##_sub, (VEC a, VEC b), a.part[i] - b.part[i])                                     \
+    BY_PART(type##_mul, (VEC a, VEC b), a.part[i] * b.part[i])                                     \
+    BY_LANE(type##_abs, (VEC a), fabs_(a.lane[i]))                                                 \
+    BY_LANE(type##_max, (VEC a, VEC b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])             \
+    BY_LANE(type##_min, (VEC a, VEC b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])             \
+    BY_PART(type##_div, (VEC a, VEC b), a.part[i] / b.part[i])                                     \
+    BY_LANE(type##_power2, (VEC k), type##_power2_lane(k.lane[i]))                                 \
+    BY_LANE(type##_if_negative, (VEC x, VEC a, VEC b), signbit(x.lane[i]) ? a.lane[i] : b.lane[i]) \
+    BY_LANE(type##_fill, (VEC a, int n, element s), i < n ? a.lane[i] : s)                         \
+    BY_LANE(type##_keep, (VEC a, int n), i < n ? a.lane[i] : 0)                                    \
+    BY_LANE(type##_load_n, (const element *p, int n), i < n ? p[i] : 0)                            \
+    static inline VEC type##_load(const element *p) {                                              \
+        VEC r;                                                                                     \
+        memcpy(r.part, p, sizeof r);                                                               \
+        return r;                                                                                  \
+    }                                                                                              \
+    static inline void type##_store(element *p, VEC a) { memcpy(p, a.part, sizeof a); }            \
+    static inline void type##_stream(element *p, VEC a) { type##_store(p, a); }                    \
+    static inline void type##_store_n(element *p, VEC a, int n) {                                  \
+        for (int i = 0; i < n; i++) p[i] = a.lane[i];                                              \
+    }                                                                                              \
+    static inline element type##_sum(VEC a) {                                                      \
+        for (int half = LANES / 2; half; half /= 2)                                                \
+            for (int i = 0; i < half; i++) a.lane[i] += a.lane[i + half];                          \
+        return a.lane[0];                                                                          \
+    }                                                                                              \
+    static inline void type##_fold4(VEC a, VEC b, VEC c, VEC d, element sums[4]) {                 \
+        sums[0] = type##_sum(a);                                                                   \
+        sums[1] = type##_sum(b);                                                                   \
+        sums[2] = type##_sum(c);                                                                   \
+        sums[3] = type##_sum(d);                                                                   \
+    }                                                                                              \
+    static inline VEC type##_fnma(VEC a, VEC b, VEC c) {                                           \
+        return type##_fma(type##_sub(type##_set1((element) - 0.0), a), b, c);                      \
     }
 
 #define VEC f32_vec

@@ -207,39 +207,12 @@ static void N(test_fold4)(void) {
     if (in_sequence < 10000 || neighbours < 10000) fail("%s: the values do not tell orders apart", STRING(NAME));
 }
 
-/* The smaller of lanes half a vector apart, the larger of what is left, and the sum of the rest. */
-static REAL N(middle)(const REAL *x) {
-    REAL s[LANES] = {0};
-    for (int i = 0; i < LANES / 4; i++) {
-        REAL a = x[i] < x[i + LANES / 2] ? x[i] : x[i + LANES / 2];
-        REAL b = x[i + LANES / 4] < x[i + 3 * LANES / 4] ? x[i + LANES / 4] : x[i + 3 * LANES / 4];
-        s[i] = a > b ? a : b;
-    }
-    for (int half = LANES / 8; half; half /= 2)
-        for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
-}
-
-static void N(test_middle4)(void) {
-    for (int trial = 0; trial < 20000; trial++) {
-        REAL x[4][LANES], found[6];
-        for (int row = 0; row < 4; row++)
-            for (int i = 0; i < LANES; i++) x[row][i] = (REAL)((double)(int64_t)draw() * 0x1p-62 * (1 << draw() % 8));
-        memset(found, SENTINEL, sizeof found);
-        V(middle4)(V(load)(x[0]), V(load)(x[1]), V(load)(x[2]), V(load)(x[3]), found + 1);
-        for (int row = 0; row < 4; row++) N(check_result)("middle4", row, found[row + 1], N(middle)(x[row]));
-        if (N(bits)(found[0]) != (BITS)SENTINELS || N(bits)(found[5]) != (BITS)SENTINELS)
-            fail("%s_middle4 writes more than four values", STRING(NAME));
-    }
-}
-
 static void N(test)(void) {
     N(test_arithmetic)();
     N(test_power2)();
     N(test_fused)();
     N(test_tails)();
     N(test_fold4)();
-    N(test_middle4)();
 }
 
 #undef N
