@@ -1,166 +1,217 @@
-/* columns.inc.h: rows that lie side by side, a lane each. */
-
-#define COLUMN_DEPTH 16 /* of the trees of columns, which are many at once: less than 2^16 blocks of each lane */
+/* columns.inc.h: rows that lie side by side, a lane each. What is a lane of a row elsewhere are here the vectors of a tile, and
+ * one step of the arithmetic is done for all of them before the next, so that memory is read in a few streams. Each row goes
+ * through the arithmetic of row_moments, to the bit. */
 
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
 
-/* The sum of `size` vectors in the order in which a vec header folds lanes. All from number n on are `rest`. */
-INLINE VEC N(fold_columns)(VEC *a, int size, int n, VEC rest) {
-    for (int half = size / 2; half; half /= 2, rest = V(add)(rest, rest))
-        UNROLL4 for (int l = 0; l < half && l < n; l++) a[l] = V(add)(a[l], l + half < n ? a[l + half] : rest);
+/* Vectors of rows that are measured. */
+typedef struct {
+    const char *x;
+    ptrdiff_t step;             /* from one value of all rows to the next */
+    int vectors, used, centred; /* used: rows in each vector */
+    const VEC *scale;           /* of each vector; NULL but on the cold path */
+    ptrdiff_t full;             /* full, tail: as in a plan */
+    int tail;
+    N(scales) *s; /* of each vector; minus is what it is measured around */
+} N(columns);
+
+INLINE const VEC *N(scale_of)(const N(columns) *c, int v) { return c->scale ? c->scale + v : NULL; }
+
+/* The sums of one strip of a lane, 1 <= k <= STRIP; `more`: added to what is there. */
+INLINE void N(strip_of_columns)(const N(columns) *c, const char *x, int k, int more, N(sums) *to) {
+    for (int v = 0; v < c->vectors; v++, x += LANES * SIZE) {
+        N(sums) s = N(strip)(x, LANES * c->step, k, c->used, V(load)(c->s[v].minus), c->centred, N(scale_of)(c, v),
+                             NOTHING_AHEAD);
+        to[v].r = more ? V(add)(to[v].r, s.r) : s.r;
+        to[v].q = more ? V(add)(to[v].q, s.q) : s.q;
+    }
+}
+
+INLINE void N(columns_strip)(const N(columns) *c, const char *x, int k, int more, N(sums) *to) {
+#define CASE(n) \
+    case n: N(strip_of_columns)(c, x, n, more, to); break;
+    switch (k) {
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) default : N(strip_of_columns)(c, x, STRIP, more, to);
+    }
+#undef CASE
+}
+
+/* Those of 1 <= k <= BLOCK values. */
+INLINE void N(columns_block)(const N(columns) *c, const char *x, int k, N(sums) *to) {
+    ptrdiff_t strip = STRIP * LANES * c->step;
+    int i = 0;
+    for (; i + STRIP <= k; i += STRIP, x += strip) N(columns_strip)(c, x, STRIP, i > 0, to);
+    if (i < k) N(columns_strip)(c, x, k - i, i > 0, to);
+}
+
+/* Adds the leaf at `top`, number i, to its tree, where the vectors of one leaf follow those of another. Returns where the next
+ * belongs. near: of r alone. */
+INLINE N(sums) *N(columns_add)(const N(columns) *c, N(sums) *top, ptrdiff_t i, int near) {
+    for (; i & 1; i >>= 1, top -= c->vectors)
+        for (int v = 0; v < c->vectors; v++) {
+            N(sums) *to = top - c->vectors + v;
+            to->r = V(add)(to->r, top[v].r);
+            if (!near) to->q = V(add)(to->q, top[v].q);
+        }
+    return top + c->vectors;
+}
+
+/* The sums of lane l, at `to`; what follows there is used up. */
+INLINE void N(columns_lane)(const N(columns) *c, int l, N(sums) *to) {
+    const char *x = c->x + l * c->step;
+    ptrdiff_t blocks = c->full / BLOCK, step = LANES * c->step;
+    int rest = (int)(c->full % BLOCK);
+    N(sums) *top = to;
+    for (ptrdiff_t i = 0; i < blocks; i++, x += BLOCK * step) {
+        N(columns_block)(c, x, BLOCK, top);
+        top = N(columns_add)(c, top, i, 0);
+    }
+    if (rest) N(columns_block)(c, x, rest, top), top += c->vectors;
+    while (top > to + c->vectors) top = N(columns_add)(c, top - c->vectors, 1, 0);
+    x += rest * step;
+    for (int v = 0; v < c->vectors && l < c->tail; v++) {
+        VEC e = N(fetch)(x + v * LANES * SIZE, c->used, N(scale_of)(c, v));
+        if (c->centred) e = V(add)(e, V(load)(c->s[v].minus)), to[v].r = V(add)(to[v].r, e);
+        to[v].q = V(fma)(e, e, to[v].q);
+    }
+}
+
+/* Number i of the lanes in an order in which those come together that a vec header folds first. */
+INLINE int N(lane_in_order)(int i) {
+    int lane = 0;
+    for (int bit = 1; bit < LANES; bit *= 2) lane = 2 * lane + (i & bit ? 1 : 0);
+    return lane;
+}
+
+/* The sum of LANES vectors in the order in which a vec header folds lanes. All from number n on are *rest, or 0. */
+INLINE VEC N(fold_columns)(VEC *a, int n, const VEC *rest) {
+    VEC others = rest ? *rest : V(set1)(0);
+    for (int half = LANES / 2; half; half /= 2, others = V(add)(others, others)) {
+        int used = n < half ? n : half, both = n < half ? 0 : n < 2 * half ? n - half : half;
+        for (int l = 0; l < both; l++) a[l] = V(add)(a[l], a[l + half]);
+        for (int l = both; l < used && rest; l++) a[l] = V(add)(a[l], others);
+    }
     return a[0];
 }
 
-/* Up to LANES rows that lie side by side: what is a lane of a row is a vector of them. */
-typedef struct {
-    const char *x;
-    ptrdiff_t step;        /* from one value of all to the next */
-    int used, centred;     /* used: how many rows */
-    const VEC *scale;      /* NULL but on the cold path */
-    ptrdiff_t ahead, full; /* ahead: bytes to what is fetched meanwhile, or 0; full, tail: as in a plan */
-    int tail, few;         /* few: whether full < STRIP; known to compilers */
-    const N(sums) *lanes;  /* of rows of more than a block, else NULL */
-    VEC minus;             /* what they are measured around */
-} N(columns);
+/* The sums of rows of less than a vector. */
+INLINE N(sums) N(few_columns)(const N(columns) *c, int v) {
+    VEC r[LANES], q[LANES], minus = V(load)(c->s[v].minus);
+    for (int l = 0; l < c->tail; l++) {
+        VEC e = N(fetch)(c->x + l * c->step + v * LANES * SIZE, c->used, N(scale_of)(c, v));
+        if (c->centred) r[l] = e = V(add)(e, minus);
+        q[l] = V(mul)(e, e);
+    }
+    return (N(sums)){c->centred ? N(fold_columns)(r, c->tail, NULL) : V(set1)(0), N(fold_columns)(q, c->tail, NULL)};
+}
 
-/* The sums of the lanes of long rows, all at once, so that memory is read in order; what comes next is fetched. */
-static NOINLINE void N(long_lanes)(const N(columns) *c, N(sums) lanes[LANES]) {
-    N(sums) left[LANES][COLUMN_DEPTH], rest = {V(set1)(0), V(set1)(0)};
-    N(tree) trees[LANES];
-    const char *x = c->x;
-    ptrdiff_t blocks = c->full / BLOCK, step = LANES * c->step;
-    int rest_n = (int)(c->full % BLOCK);
-    for (int l = 0; l < LANES; l++) trees[l] = (N(tree)){left[l], 0};
-    for (ptrdiff_t i = 0; i < blocks; i++, x += BLOCK * step)
-        for (int l = 0; l < LANES; l++) {
-            const char *lane = x + l * c->step;
-            N(prefetch_vectors)(lane, step, BLOCK, i + 1 < blocks ? BLOCK * step : 0);
-            *N(tree_next)(trees + l) = c->scale || c->used < LANES
-                                           ? N(strips)(lane, step, BLOCK, c->used, c->minus, c->centred, c->scale)
-                                           : N(strips)(lane, step, BLOCK, LANES, c->minus, c->centred, NULL);
-            N(tree_add)(trees + l, i);
-        }
-    for (int l = 0; l < LANES; l++) {
-        if (rest_n) rest = N(strips)(x + l * c->step, step, rest_n, c->used, c->minus, c->centred, c->scale);
-        lanes[l] = N(tree_top)(trees + l, rest);
+/* What lane l is near to, as sums r. */
+INLINE void N(lane_near)(const N(columns) *c, int l, N(sums) *to) {
+    for (int v = 0; v < c->vectors; v++) {
+        const char *x = c->x + l * c->step + v * LANES * SIZE;
+        to[v].r = N(near)(x, LANES * c->step, c->full, c->used, N(scale_of)(c, v));
     }
 }
 
-/* What the rows are measured around: minus that vector. */
-INLINE VEC N(columns_near)(const N(columns) *c) {
-    VEC near[LANES], zero = V(set1)(0), others = zero;
-    int n = c->full ? LANES : c->tail;
-    for (int l = 0; l < n; l++) {
-        const char *x = c->x + l * c->step;
-        near[l] = c->full ? N(near)(x, LANES * c->step, c->full, c->used, c->scale) : N(fetch)(x, c->used, c->scale);
-    }
-    if (!c->full) /* what row_near fills its lanes with */
-        others = N(mean4)(c->x, c->step, fastln_sampled(n, 0), fastln_sampled(n, 1), fastln_sampled(n, 2),
-                          fastln_sampled(n, 3), c->used, c->scale);
-    return V(sub)(zero, V(mul)(N(fold_columns)(near, LANES, n, others), V(set1)((REAL)1 / LANES)));
+/* The same of rows of less than a vector, all lanes, the others filled as row_near fills them. */
+INLINE VEC N(few_near)(const N(columns) *c, int v) {
+    VEC near[LANES];
+    const VEC *scale = N(scale_of)(c, v);
+    const char *x = c->x + v * LANES * SIZE;
+    for (int l = 0; l < c->tail; l++) near[l] = N(fetch)(x + l * c->step, c->used, scale);
+    VEC others = N(mean4)(x, c->step, fastln_sampled(c->tail, 0), fastln_sampled(c->tail, 1),
+                          fastln_sampled(c->tail, 2), fastln_sampled(c->tail, 3), c->used, scale);
+    return N(fold_columns)(near, c->tail, &others);
 }
 
-/* The sums of lane l, with a value of the tail. */
-INLINE N(sums) N(lane_sums)(const N(columns) *c, int l) {
-    const char *x = c->x + l * c->step;
-    ptrdiff_t step = LANES * c->step;
-    VEC zero = V(set1)(0);
-    N(sums) s = {zero, zero};
-    if (c->lanes) {
-        s = c->lanes[l];
-    } else if (c->full) {
-        N(prefetch_vectors)(x, step, (int)c->full + (l < c->tail), c->ahead);
-        s = c->few ? N(strip)(x, step, (int)c->full, c->used, c->minus, c->centred, c->scale)
-                   : N(strips)(x, step, (int)c->full, c->used, c->minus, c->centred, c->scale);
-    }
-    if (l >= c->tail) return s;
-    VEC e = N(fetch)(x + c->full * step, c->used, c->scale);
-    if (c->centred) e = V(add)(e, c->minus), s.r = V(add)(s.r, e);
-    s.q = V(fma)(e, e, s.q);
-    return s;
-}
-
-/* The sums of the rows. Each goes through the arithmetic of row_moments, to the bit; lanes that a vec header folds first come
- * together. */
-INLINE void N(columns_sums)(N(plan) plan, const N(columns) *c, REAL *sums, REAL *squares) {
-    VEC r[LANES / 2], q[LANES / 2], zero = V(set1)(0);
-    int n = c->full || c->tail > LANES / 2 ? LANES / 2 : c->tail; /* pairs of lanes that have values */
-    for (int l = 0; l < n; l++) {
-        N(sums) s = N(plus)(N(lane_sums)(c, l), N(lane_sums)(c, l + LANES / 2));
-        r[l] = s.r, q[l] = s.q;
-    }
-    V(store)(sums, N(fold_columns)(r, LANES / 2, n, zero));
-    V(store)(squares, N(fold_columns)(q, LANES / 2, n, zero));
-    for (int l = c->used; l < LANES; l++) sums[l] = 0, squares[l] = (REAL)plan.length; /* no row, but a fine one */
-}
-
-static NOINLINE void N(any_columns)(N(plan) plan, const N(columns) *columns, REAL *sums, REAL *squares) {
-    N(columns) c = *columns;
-    N(sums) lanes[LANES];
-    if (c.full > BLOCK) {
-        if (c.full >> COLUMN_DEPTH < BLOCK)
-            N(long_lanes)(&c, lanes);
+/* The sums of the rows around s->minus, or, with `near`, of what their lanes are near to. */
+INLINE void N(columns_sums)(N(columns) c, int near, N(sums) *sums) {
+    N(sums) *top = sums;
+    for (int v = 0; v < c.vectors && !c.full; v++)
+        if (near)
+            sums[v].r = N(few_near)(&c, v);
         else
-            for (int l = 0; l < LANES; l++)
-                lanes[l] = N(all_blocks)(c.x + l * c.step, LANES * c.step, c.full, c.used, c.minus, c.centred, c.scale);
-        c.lanes = lanes;
+            sums[v] = N(few_columns)(&c, v);
+    for (int i = 0; i < LANES && c.full; i++) {
+        if (near)
+            N(lane_near)(&c, N(lane_in_order)(i), top);
+        else
+            N(columns_lane)(&c, N(lane_in_order)(i), top);
+        top = N(columns_add)(&c, top, i, near);
     }
-    N(columns_sums)(plan, &c, sums, squares);
 }
 
-/* Once more around their means, for those rows that are far from what they were measured around; the others stay as they were. */
-static NOINLINE int N(measure_far_columns)(N(plan) plan, N(columns) *c, REAL *r, REAL *q, const double *k,
-                                           N(scales) *s) {
-    int far = 0;
-    for (int l = 0; l < c->used; l++)
-        if (N(is_far)(plan, r[l], q[l])) s->minus[l] = (REAL)(0 - s->mean[l]), far = 1;
+/* What the rows are measured around. */
+INLINE void N(columns_near)(N(columns) c, N(sums) *sums) {
+    VEC zero = V(set1)(0);
+    if (c.centred) N(columns_sums)(c, 1, sums);
+    for (int v = 0; v < c.vectors; v++)
+        V(store)(c.s[v].minus, c.centred ? V(sub)(zero, V(mul)(sums[v].r, V(set1)((REAL)1 / LANES))) : zero);
+}
+
+static NOINLINE void N(any_columns)(N(columns) c, int near, N(sums) *sums) {
+    if (c.scale || c.used < LANES) {
+        if (near) N(columns_near)(c, sums);
+        N(columns_sums)(c, 0, sums);
+    } else {
+        c.used = LANES, c.scale = NULL;
+        if (near) N(columns_near)(c, sums);
+        if (c.centred)
+            c.centred = 1, N(columns_sums)(c, 0, sums);
+        else
+            c.centred = 0, N(columns_sums)(c, 0, sums);
+    }
+}
+
+/* The scales of one vector of rows. */
+INLINE int N(finish_columns)(N(plan) plan, const N(columns) *c, N(sums) sums, const double *k, REAL *r, REAL *q) {
+    V(store)(r, sums.r), V(store)(q, sums.q);
+    for (int l = c->used; l < LANES; l++)
+        c->s->minus[l] = r[l] = 0, q[l] = (REAL)plan.length; /* no row, but a fine one */
+    return N(finish)(plan, LANES, r, q, k, c->s);
+}
+
+/* Once more around their means, for those rows of a vector that are far from what they were measured around; the others come out as
+ * before. */
+static NOINLINE int N(measure_far_columns)(N(plan) plan, N(columns) c, const double *k, REAL *r, REAL *q,
+                                           N(sums) *sums) {
+    int far = 0, fine = 1;
+    for (int l = 0; l < c.used; l++)
+        if (N(is_far)(plan, r[l], q[l])) c.s->minus[l] = (REAL)(0 - c.s->mean[l]), far = 1;
     if (!far) return 0;
-    c->minus = V(load)(s->minus);
-    N(any_columns)(plan, c, r, q);
-    N(finish)(plan, LANES, r, q, k, s);
-    for (int l = 0; l < c->used; l++)
-        if (!N(is_fine)(s, l)) return 0;
-    return 1;
+    N(any_columns)(c, 0, sums);
+    N(finish_columns)(plan, &c, sums[0], k, r, q);
+    for (int l = 0; l < c.used; l++) fine &= N(is_fine)(c.s, l);
+    return fine;
 }
 
-/* The scales of the rows; `hot`: of up to a block, which compilers see. */
-INLINE int N(columns_of)(N(plan) plan, N(columns) c, int hot, const double *k, N(scales) *s) {
-    REAL r[LANES], q[LANES];
-    if (c.centred) c.minus = N(columns_near)(&c);
-    V(store)(s->minus, c.minus);
-    for (int l = c.used; l < LANES; l++) s->minus[l] = 0;
-    if (hot)
-        N(columns_sums)(plan, &c, r, q);
-    else
-        N(any_columns)(plan, &c, r, q);
-    return N(finish)(plan, LANES, r, q, k, s) || N(measure_far_columns)(plan, &c, r, q, k, s);
+/* How many vectors of columns can be measured together: there is room for their trees, of the lanes and of each lane's blocks. */
+INLINE int N(most_columns)(ptrdiff_t length) {
+    int levels = 6;
+    for (ptrdiff_t blocks = length / LANES / BLOCK; blocks; blocks /= 2) levels++;
+    return TREES / levels < TILE ? TREES / levels : TILE;
 }
 
-static NOINLINE int N(column_moments)(N(plan) plan, const char *x, ptrdiff_t step, int used, int centred,
-                                      const VEC *scale, const double *k, ptrdiff_t ahead, N(scales) *s) {
-#define COLUMNS(used, centred, full, few, scale, hot)                                                               \
-    N(columns_of)(plan, (N(columns)){x, step, used, centred, scale, ahead, full, plan.tail, few, NULL, V(set1)(0)}, \
-                  hot, k, s)
-    if (plan.full > BLOCK || scale || used < LANES) return COLUMNS(used, centred, plan.full, 0, scale, 0);
-    if (!centred) return COLUMNS(LANES, 0, plan.full, 0, NULL, 1);
-    if (!plan.full) return COLUMNS(LANES, 1, 0, 0, NULL, 1);
-    return plan.full < STRIP ? COLUMNS(LANES, 1, plan.full, 1, NULL, 1) : COLUMNS(LANES, 1, plan.full, 0, NULL, 1);
-#undef COLUMNS
+/* The scales of some vectors of rows; on the cold path k is what each was scaled by. */
+static NOINLINE int N(column_moments)(N(plan) plan, N(columns) c, const double (*k)[LANES]) {
+    N(sums) sums[TREES];
+    int fine = 1;
+    c.full = plan.full, c.tail = plan.tail;
+    N(any_columns)(c, 1, sums);
+    for (int v = 0; v < c.vectors; v++) {
+        REAL r[LANES], q[LANES];
+        N(columns) one = c;
+        one.x += v * LANES * SIZE, one.vectors = 1, one.scale = N(scale_of)(&c, v), one.s += v;
+        fine &= N(finish_columns)(plan, &one, sums[v], k ? k[v] : NULL, r, q) ||
+                N(measure_far_columns)(plan, one, k ? k[v] : NULL, r, q, sums + c.vectors);
+    }
+    return fine;
 }
 
 /* The values of a tile reach over as many pages as a row is long, which no processor foresees. */
 INLINE void N(prefetch_tile_row)(const char *x, int width) {
     for (int at = 0; at < width * SIZE; at += FASTLN_LINE) PREFETCH(x, at);
-}
-
-/* While value number i of the rows of a tile is written at y, what is written there soon is fetched, and, if `with_x`, what
- * is read. */
-INLINE void N(prefetch_meanwhile)(const fastln_task *task, const char *x, const char *y, ptrdiff_t i, int width,
-                                  int with_x) {
-    if (i + TILE_AHEAD >= task->length) return;
-    if (with_x) N(prefetch_tile_row)(x + TILE_AHEAD * task->x_step, width);
-    N(prefetch_tile_row)(y + TILE_AHEAD * task->y_step, width);
 }
 
 /* The weights and biases of LANES rows from number `first` on, if there are so many. */
@@ -179,24 +230,27 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
     const char *x = tile->x;
     char *y = tile->y;
     int full = width / LANES, tail = width % LANES, far = N(array_size)(task) > NEAR;
-    VEC w = V(set1)(0), b = w, ws[TILE] = {w}, bs[TILE] = {w}; /* what is used of the latter gets a value */
+    VEC w = V(set1)(0), b = w, ws[TILE], bs[TILE];
+#define APPLY(v, n)                                                                                                 \
+    N(transform)(N(fetch)(x + (v) * LANES * SIZE, n, scale ? scale + (v) : NULL), V(load)(s[v].minus),              \
+                 V(load)(s[v].rstd), V(load)(s[v].shift), affine & SPREAD ? ws[v] : w, affine & SPREAD ? bs[v] : b, \
+                 affine, centred)
     for (int v = 0; affine & SPREAD && v * LANES < width; v++) N(load_spread)(tile, v * LANES, width, ws + v, bs + v);
     for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
+        int more = far && i + TILE_AHEAD < task->length;
+        ptrdiff_t ahead = more ? TILE_AHEAD * task->y_step : 0;
         if (affine & WEIGHT) w = V(set1)(((const REAL *)tile->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)tile->bias)[i]);
-        if (far) N(prefetch_meanwhile)(task, x, y, i, width, with_x);
-        for (int v = 0; v <= full; v++) {
-            int lanes = v < full ? LANES : tail, at = v * LANES;
-            if (lanes == 0) continue;
-            VEC t = N(fetch)(x + at * SIZE, lanes, scale ? scale + v : NULL);
-            t = N(transform)(t, V(load)(s[v].minus), V(load)(s[v].rstd), V(load)(s[v].shift),
-                             affine & SPREAD ? ws[v] : w, affine & SPREAD ? bs[v] : b, affine, centred);
-            if (lanes == LANES)
-                E(store)((ELEMENT *)y + at, t);
-            else
-                E(store_n)((ELEMENT *)y + at, t, lanes);
+        if (more && with_x) N(prefetch_tile_row)(x + TILE_AHEAD * task->x_step, width);
+        UNROLL4 for (int v = 0; v < full; v++) {
+            PREFETCH(y, v * LANES * SIZE + ahead);
+            E(store)((ELEMENT *)y + v * LANES, APPLY(v, LANES));
         }
+        if (!tail) continue;
+        PREFETCH(y, full * LANES * SIZE + ahead);
+        E(store_n)((ELEMENT *)y + full * LANES, APPLY(full, tail), tail);
     }
+#undef APPLY
 }
 
 /* With one weight for each value, the same for all rows; or with one for each row. */
@@ -227,14 +281,17 @@ static NOINLINE void N(write_cold_tile)(const fastln_task *task, const fastln_ro
             N(write_nan)(tile->y + c * SIZE, task->y_step, task->length);
 }
 
+/* The last vector by itself, if it has lanes that are no rows. */
 INLINE int N(tile_moments)(const fastln_task *task, const char *x, int width, int centred, const VEC *scale,
-                           double (*k)[LANES], ptrdiff_t ahead, N(scales) *s) {
+                           const double (*k)[LANES], N(scales) *s) {
     N(plan) plan = N(plan_of)(task, 1);
-    int fine = 1;
-    for (int v = 0; v * LANES < width; v++)
-        fine &= N(column_moments)(plan, x + v * LANES * SIZE, task->x_step, N(lanes_in)(width, v), centred,
-                                  scale ? scale + v : NULL, k ? k[v] : NULL, ahead, s + v);
-    return fine;
+    int full = width / LANES, tail = width % LANES, fine = 1;
+    N(columns) c = {
+        .x = x, .step = task->x_step, .vectors = full, .used = LANES, .centred = centred, .scale = scale, .s = s};
+    if (full) fine &= N(column_moments)(plan, c, k);
+    if (!tail) return fine;
+    c.x += full * LANES * SIZE, c.vectors = 1, c.used = tail, c.scale = N(scale_of)(&c, full), c.s += full;
+    return fine & N(column_moments)(plan, c, k ? k + full : NULL);
 }
 
 /* A tile with rows for the cold path: these are scaled by a power of two, the others by 1. */
@@ -250,34 +307,27 @@ static NOINLINE void N(cold_tile)(const fastln_task *task, const fastln_rows *ti
             powers[l] = (REAL)(k[v][l] = l >= lanes || N(is_fine)(s + v, l) ? 1 : N(power)(tops[l], task->eps));
         scale[v] = V(load)(powers);
     }
-    N(tile_moments)(task, tile->x, width, centred, scale, k, 0, s);
+    N(tile_moments)(task, tile->x, width, centred, scale, (const double (*)[LANES])k, s);
     for (int v = 0; v * LANES < width; v++)
         N(give_cold_stats)(task, tile, v * LANES, N(lanes_in)(width, v), k[v], s + v);
     if (task->y) N(write_cold_tile)(task, tile, width, s, centred, scale, k);
 }
 
-/* Its rows reach over as many pages as they have values. */
-INLINE void N(prefetch_tile)(const fastln_task *task, const fastln_rows *tile, int width) {
-    for (ptrdiff_t i = 0; i < task->length; i++) N(prefetch_tile_row)(tile->x + i * task->x_step, width);
-}
-
-/* While columns are measured what comes next is fetched: those to their right, or, if nothing is written in between, the tile
- * to its right. Not of those that do not fit the cache. */
+/* In tiles of about the same width. */
 INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int centred) {
     N(scales) s[TILE];
-    int is_long = task->length / LANES > BLOCK, fetch = N(array_size)(task) > NEAR && !is_long;
-    int most = MEASURED_TILE * LANES, next = task->y ? LANES : most;
-    for (ptrdiff_t i = 0; i < rows->count; i += most) {
+    ptrdiff_t most = N(most_columns)(task->length) * LANES, tiles = fastln_divide_up(rows->count, most);
+    ptrdiff_t each = fastln_divide_up(fastln_divide_up(rows->count, tiles), LANES) * LANES;
+    int with_x = task->length * each * SIZE > NEAR;
+    for (ptrdiff_t i = 0; i < rows->count; i += each) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
-        int width = (int)fastln_least(rows->count - i, most);
-        ptrdiff_t ahead = fetch && i + width < rows->count ? next * SIZE : 0;
-        if (fetch && i == 0) N(prefetch_tile)(task, &tile, next < width ? next : width);
-        if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, ahead, s)) {
+        int width = (int)fastln_least(rows->count - i, each);
+        if (!N(tile_moments)(task, tile.x, width, centred, NULL, NULL, s)) {
             N(cold_tile)(task, &tile, width, s, centred);
             continue;
         }
         for (int v = 0; v * LANES < width; v++) N(give_stats)(task, &tile, v * LANES, N(lanes_in)(width, v), s + v);
-        if (task->y) N(write_tile)(task, &tile, width, is_long, s, centred);
+        if (task->y) N(write_tile)(task, &tile, width, with_x, s, centred);
     }
 }
 

@@ -33,7 +33,6 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
 #define STRANDS 4                /* rows, or parts of one, that are streamed side by side */
 #define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
-#define MEASURED_TILE 16         /* vectors side by side in columns that are measured before they are written */
 #endif
 
 /* Of q, that part of it which must be spread, or else a row is measured once more. Around the mean of 64 values that are
@@ -46,7 +45,8 @@ enum {
     SPREAD = 4,
     ADA = 8,
     SHORT_ROW = 8,     /* vectors; up to here rows go LANES at a time */
-    TILE = 16,         /* vectors side by side in columns at most: row by row, their lines are fetched together */
+    TILE = 64,         /* vectors side by side in columns at most: row by row, their lines are fetched together */
+    TREES = 6 * TILE,  /* vectors of sums, of columns that are measured together */
     TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
     NEAR = 1 << 19,    /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
     FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */

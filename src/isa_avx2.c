@@ -12,7 +12,6 @@
 #define X_AHEAD 1
 #define STRANDS 1
 #define GROUPED_FETCHED_ROW 2048
-#define MEASURED_TILE 8
 #include "isa.inc.h"
 #else
 const fastln_isa *const fastln_isa_avx2 = NULL;

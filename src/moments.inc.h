@@ -24,6 +24,7 @@
 #define STRIP 8
 #define BLOCK 64
 #define MAX_DEPTH 40
+#define NOTHING_AHEAD (-1)
 
 typedef struct { VEC r, q; } N(sums); /* of differences from a value near the mean, and of their squares */
 typedef struct {
@@ -80,13 +81,17 @@ INLINE VEC N(near)(const char *x, ptrdiff_t step, ptrdiff_t k, int lanes, const 
 
 INLINE N(sums) N(plus)(N(sums) a, N(sums) b) { return (N(sums)){V(add)(a.r, b.r), V(add)(a.q, b.q)}; }
 
-/* The sums about -minus of k vectors, 1 <= k <= STRIP. Strips do not wait for each other, so one accumulator is enough. */
-INLINE N(sums) N(strip)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale) {
+/* The sums about -minus of k vectors, 1 <= k <= STRIP. Strips do not wait for each other, so one accumulator is enough. What
+ * lies `ahead` bytes further on is fetched, unless that is NOTHING_AHEAD. */
+INLINE N(sums) N(strip)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale,
+                        ptrdiff_t ahead) {
     VEC e = N(fetch)(x, lanes, scale), r = V(set1)(0);
+    if (ahead != NOTHING_AHEAD) PREFETCH(x, ahead);
     if (centred) r = e = V(add)(e, minus);
     VEC q = V(mul)(e, e);
     UNROLL4 for (int i = 1; i < k; i++) {
         e = N(fetch)(x + i * step, lanes, scale);
+        if (ahead != NOTHING_AHEAD) PREFETCH(x, i * step + ahead);
         if (centred) e = V(add)(e, minus), r = V(add)(r, e);
         q = V(fma)(e, e, q);
     }
@@ -94,18 +99,15 @@ INLINE N(sums) N(strip)(const char *x, ptrdiff_t step, int k, int lanes, VEC min
 }
 
 /* The same for 1 <= k <= BLOCK. */
-INLINE N(sums) N(strips)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale) {
-    if (k < STRIP) return N(strip)(x, step, k, lanes, minus, centred, scale);
-    N(sums) s = N(strip)(x, step, STRIP, lanes, minus, centred, scale);
+INLINE N(sums) N(strips)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale,
+                         ptrdiff_t ahead) {
+#define STRIP_AT(i, n) N(strip)(x + (i) * step, step, n, lanes, minus, centred, scale, ahead)
+    if (k < STRIP) return STRIP_AT(0, k);
+    N(sums) s = STRIP_AT(0, STRIP);
     int i = STRIP;
-    for (; i + STRIP <= k; i += STRIP)
-        s = N(plus)(s, N(strip)(x + i * step, step, STRIP, lanes, minus, centred, scale));
-    return i < k ? N(plus)(s, N(strip)(x + i * step, step, k - i, lanes, minus, centred, scale)) : s;
-}
-
-/* Fetches what lies `ahead` bytes after k vectors, if that is not 0. */
-INLINE void N(prefetch_vectors)(const char *x, ptrdiff_t step, int k, ptrdiff_t ahead) {
-    for (int i = 0; i < k && ahead; i++) PREFETCH(x, i * step + ahead);
+    for (; i + STRIP <= k; i += STRIP) s = N(plus)(s, STRIP_AT(i, STRIP));
+    return i < k ? N(plus)(s, STRIP_AT(i, k - i)) : s;
+#undef STRIP_AT
 }
 
 /* Where the next leaf belongs. */
@@ -131,11 +133,11 @@ INLINE N(sums)
     ptrdiff_t blocks = count / BLOCK, size = BLOCK * step;
     int rest_n = (int)(count % BLOCK);
     for (ptrdiff_t i = 0; i < blocks; i++, x += size) {
-        N(prefetch_vectors)(x, step, BLOCK, blocks > FETCHED_BLOCKS && i + 1 < blocks ? size : 0);
-        *N(tree_next)(&tree) = N(strips)(x, step, BLOCK, lanes, minus, centred, scale);
+        ptrdiff_t ahead = blocks > FETCHED_BLOCKS && i + 1 < blocks ? size : 0;
+        *N(tree_next)(&tree) = N(strips)(x, step, BLOCK, lanes, minus, centred, scale, ahead);
         N(tree_add)(&tree, i);
     }
-    if (rest_n) rest = N(strips)(x, step, rest_n, lanes, minus, centred, scale);
+    if (rest_n) rest = N(strips)(x, step, rest_n, lanes, minus, centred, scale, NOTHING_AHEAD);
     return N(tree_top)(&tree, rest);
 }
 
@@ -216,7 +218,7 @@ INLINE N(sums) N(row_sums)(const char *x, ptrdiff_t full, int tail, VEC minus, i
     if (full > BLOCK)
         s = N(all_blocks)(x, LANES * SIZE, full, LANES, minus, centred, scale);
     else if (full)
-        s = N(strips)(x, LANES * SIZE, (int)full, LANES, minus, centred, scale);
+        s = N(strips)(x, LANES * SIZE, (int)full, LANES, minus, centred, scale, NOTHING_AHEAD);
     return N(with_tail)(s, x + full * LANES * SIZE, tail, minus, centred, scale);
 }
 static NOINLINE void N(any_row)(const char *x, ptrdiff_t full, int tail, REAL minus, int centred, const VEC *scale,
