@@ -33,10 +33,12 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
 #define STRANDS 4                /* rows, or parts of one, that are streamed side by side */
 #define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
+#define NEAR (1 << 19)           /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
+#define FETCHED (1 << 23)        /* bytes; of larger arrays the next rows are fetched while a row is written */
 #endif
 
-/* Of q, that part of it which must be spread, or else a row is measured once more. Around the mean of 64 values that are
- * like the others, 3/4 is missed by one row in 10^5. */
+/* The part of q that must be spread, or else a row is measured once more: of rows whose 64 sampled values are like the others,
+ * one in 10^5. */
 #define NEAR_PART 0.75
 
 enum {
@@ -44,13 +46,11 @@ enum {
     BIAS = 2,
     SPREAD = 4,
     ADA = 8,
-    SHORT_ROW = 8,     /* vectors; up to here rows go LANES at a time */
-    TILE = 64,         /* vectors side by side in columns at most: row by row, their lines are fetched together */
-    TREES = 6 * TILE,  /* vectors of sums, of columns that are measured together */
-    TILE_AHEAD = 4,    /* values of y to fetch before they are written there */
-    NEAR = 1 << 19,    /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
-    FETCHED = 1 << 23, /* bytes; the next rows of larger arrays are fetched while a row is written, if no longer than */
-    FETCHED_ROW = 65536,            /* bytes, or, if they are streamed and only x takes room, */
+    SHORT_ROW = 8,       /* vectors; up to here rows go LANES at a time */
+    TILE = 64,           /* vectors side by side in columns at most: row by row, their lines are fetched together */
+    TREES = 6 * TILE,    /* vectors of sums, of columns that are measured together */
+    TILE_AHEAD = 4,      /* values of y to fetch before they are written there */
+    FETCHED_ROW = 65536, /* bytes; longer ones are not fetched, or, if they are streamed and only x takes room, */
     FETCHED_STREAMED_ROW = 1 << 18, /* bytes */
     STREAMED = 1 << 27,  /* bytes; larger arrays are written past the caches, if their rows are no shorter than */
     STREAMED_ROW = 4096, /* bytes */
