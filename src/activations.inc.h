@@ -7,9 +7,9 @@
  *   sigmoid x = 1 / (1 + e^z)            z = -|x|, x >= 0
  *             = e^z / (1 + e^z)                    x < 0
  *
- * e^z is 2^k (1 + p), and p = e^r - 1 with |r| <= ln(2) / 2 is the sum of its Taylor series. What rounding loses on the way
- * is carried along in a second number. Of all floats the worst is off by 0.77 ulp for sigmoid and by 1.42 for tanh, which is
- * just below 1 there; 2 is what the tests allow. */
+ * e^z is 2^k (1 + p), and p = e^r - 1 with |r| <= ln(2) / 2 is the sum of its Taylor series. What rounding loses on the
+ * way is carried along in a second number. Of all floats the worst is off by 0.77 ulp for sigmoid and by 1.42 for tanh,
+ * which is just below 1 there; 2 is what the tests allow. */
 
 #if LANES == 16
 #define TERMS 7 /* the first that is left out is below 2^-30 of the sum */

@@ -1,5 +1,5 @@
-/* added.c: the sum of two arrays, and its normalization while it is in cache, a few rows at a time. Of half types the sum is
- * normalized before it is rounded: it stays in a window, in the compute type. */
+/* added.c: the sum of two arrays, and its normalization while it is in cache, a few rows at a time. Of half types the
+ * sum is normalized before it is rounded: it stays in a window, in the compute type. */
 #include <stdlib.h>
 
 #include "fastln.h"

@@ -1,5 +1,5 @@
-/* cells.c: a step of a recurrent network. In the calling thread alone: it takes a fraction of the product before it, whose
- * library has threads of its own, and ours would still spin on their processors when the next product comes. */
+/* cells.c: a step of a recurrent network. In the calling thread alone: it takes a fraction of the product before it,
+ * whose library has threads of its own, and ours would still spin on their processors when the next product comes. */
 #include "cells.h"
 
 #include "strided.h"

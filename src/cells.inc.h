@@ -1,7 +1,7 @@
 /* cells.inc.h: a step of each recurrent cell for one dtype, over the rows of layer_norm and the activations.
  *
- * Ba, Kiros & Hinton 2016, "Layer Normalization", section 3.1 and the supplement. Where a norm is followed by the addition
- * of the input's term, that term is the bias of the norm. */
+ * Ba, Kiros & Hinton 2016, "Layer Normalization", section 3.1 and the supplement. Where a norm is followed by the
+ * addition of the input's term, that term is the bias of the norm. */
 
 /* The layer norm of one row; y may be x. */
 static void N(norm)(fastln_task *task, ptrdiff_t length, const REAL *weight, const REAL *bias, const REAL *x, REAL *y) {

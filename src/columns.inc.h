@@ -1,6 +1,6 @@
-/* columns.inc.h: rows that lie side by side, a lane each. What is a lane of a row elsewhere are here the vectors of a tile, and
- * one step of the arithmetic is done for all of them before the next, so that memory is read in a few streams. Each row goes
- * through the arithmetic of row_moments, to the bit. */
+/* columns.inc.h: rows that lie side by side, a lane each. What is a lane of a row elsewhere are here the vectors of a
+ * tile, and one step of the arithmetic is done for all of them before the next, so that memory is read in a few
+ * streams. Each row goes through the arithmetic of row_moments, to the bit. */
 
 /* Of a tile `width` wide, how many lanes of vector v are in use. */
 INLINE int N(lanes_in)(int width, int v) { return width - v * LANES < LANES ? width - v * LANES : LANES; }
@@ -45,8 +45,8 @@ INLINE void N(columns_block)(const N(columns) *c, const char *x, int k, N(sums) 
     if (i < k) N(columns_strip)(c, x, k - i, i > 0, to);
 }
 
-/* Adds the leaf at `top`, number i, to its tree, where the vectors of one leaf follow those of another. Returns where the next
- * belongs. near: of r alone. */
+/* Adds the leaf at `top`, number i, to its tree, where the vectors of one leaf follow those of another. Returns where
+ * the next belongs. near: of r alone. */
 INLINE N(sums) *N(columns_add)(const N(columns) *c, N(sums) *top, ptrdiff_t i, int near) {
     for (; i & 1; i >>= 1, top -= c->vectors)
         for (int v = 0; v < c->vectors; v++) {
@@ -172,8 +172,8 @@ INLINE int N(finish_columns)(N(plan) plan, const N(columns) *c, N(sums) sums, co
     return N(finish)(plan, LANES, r, q, k, c->s);
 }
 
-/* Once more around their means, for those rows of a vector that are far from what they were measured around; the others come out as
- * before. */
+/* Once more around their means, for those rows of a vector that are far from what they were measured around; the others
+ * come out as before. */
 static NOINLINE int N(measure_far_columns)(N(plan) plan, N(columns) c, const double *k, REAL *r, REAL *q,
                                            N(sums) *sums) {
     int far = 0, fine = 1;
@@ -186,7 +186,8 @@ static NOINLINE int N(measure_far_columns)(N(plan) plan, N(columns) c, const dou
     return fine;
 }
 
-/* How many vectors of columns can be measured together: there is room for their trees, of the lanes and of each lane's blocks. */
+/* How many vectors of columns can be measured together: there is room for their trees, of the lanes and of each lane's
+ * blocks. */
 INLINE int N(most_columns)(ptrdiff_t length) {
     int levels = 6;
     for (ptrdiff_t blocks = length / LANES / BLOCK; blocks; blocks /= 2) levels++;

@@ -17,8 +17,8 @@
 #define PREFETCH_AT(address) __builtin_prefetch((const void *)(address))
 #endif
 
-/* Fetches the cache line so many bytes after p, where there need be no memory: an address, not a pointer. A macro, because
- * GCC drops calls of a function that does nothing else. */
+/* Fetches the cache line so many bytes after p, where there need be no memory: an address, not a pointer. A macro,
+ * because GCC drops calls of a function that does nothing else. */
 #define PREFETCH(p, bytes) PREFETCH_AT((uintptr_t)(p) + (uintptr_t)(bytes))
 
 #endif

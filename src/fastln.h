@@ -87,22 +87,23 @@ typedef struct fastln_runs {
 /* What a long row's pieces leave behind for `combine`: two vectors of 64 bytes. */
 typedef struct fastln_piece { double lanes[16]; } fastln_piece;
 
-/* What the second walk over a row needs, widened; before, what is measured around minus `minus`, and whether that is so again. A
- * cold row's values are multiplied by k first. */
+/* What the second walk over a row needs, widened; before, what is measured around minus `minus`, and whether that is so
+ * again. A cold row's values are multiplied by k first. */
 typedef struct fastln_scale {
     int cold, again;
     double k, minus, rstd, shift;
 } fastln_scale;
 
-/* One operation on one dtype. `rows` and `columns` do everything for runs, or a run. A long row that is scattered, or split among
- * threads, goes through the others: `near` finds what to measure around from a sample of four vectors (of 64 bytes of the compute type:
- * fastln_sampled); `piece` gathers the sums of some vectors; `combine` adds those of the pieces of a row, all but the last of
- * `leaf` vectors, a power of two and at least 64, and of its tail (less than a vector), and finds the scale; or returns 0: then
- * the sample was not like the row, which is to be measured again; or it is a cold row, whose k is to be found from its
- * `largest` value by `power`, for another pass. Where statistics are given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one
- * row, x and y being where they are, and `first` their number in the row; of a scattered row it fetches those that are x_step
- * and y_step further on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves
- * them in `wide`, unrounded, from where `narrow` rounds what has become of them. */
+/* One operation on one dtype. `rows` and `columns` do everything for runs, or a run. A long row that is scattered, or
+ * split among threads, goes through the others: `near` finds what to measure around from a sample of four vectors (of
+ * 64 bytes of the compute type: fastln_sampled); `piece` gathers the sums of some vectors; `combine` adds those of the
+ * pieces of a row, all but the last of `leaf` vectors, a power of two and at least 64, and of its tail (less than a
+ * vector), and finds the scale; or returns 0: then the sample was not like the row, which is to be measured again; or
+ * it is a cold row, whose k is to be found from its `largest` value by `power`, for another pass. Where statistics are
+ * given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one row, x and y being where
+ * they are, and `first` their number in the row; of a scattered row it fetches those that are x_step and y_step further
+ * on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves them in
+ * `wide`, unrounded, from where `narrow` rounds what has become of them. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_runs *runs);
     void (*columns)(const fastln_task *task, const fastln_rows *rows);
@@ -143,8 +144,8 @@ void fastln_isa_select_best(void);
 const fastln_kernel *fastln_active_kernel(fastln_operation operation, fastln_dtype dtype);
 const fastln_run_cell *fastln_active_cells(fastln_dtype dtype); /* one for each of FASTLN_FOR_EACH_CELL */
 
-/* Arrays of one shape. weight, bias and statistics have strides along the axes that are not normalized, 0 where they are
- * repeated. */
+/* Arrays of one shape. weight, bias and statistics have strides along the axes that are not normalized, 0 where they
+ * are repeated. */
 typedef struct fastln_arrays {
     int ndim;
     const ptrdiff_t *shape, *x_strides, *y_strides, *weight_strides, *bias_strides, *stat_strides;
@@ -153,8 +154,8 @@ typedef struct fastln_arrays {
     int aligned;         /* to it */
 } fastln_arrays;
 
-/* layout.c: fills in what a task says of places: layout, length, axes; its form and part are known. order: all axes, outermost
- * first, as y would best lie in memory. */
+/* layout.c: fills in what a task says of places: layout, length, axes; its form and part are known. order: all axes,
+ * outermost first, as y would best lie in memory. */
 void fastln_describe(fastln_task *task, const fastln_arrays *arrays, int *order);
 /* Last of all: rows with the same weight and bias, as those of q and those of k, go one after the other. */
 void fastln_order_rows(fastln_task *task);
@@ -163,8 +164,8 @@ void fastln_describe_rows(fastln_task *task, ptrdiff_t rows, ptrdiff_t length);
 
 /* run.c */
 int fastln_run(const fastln_task *task); /* with or without the GIL, from any thread; -1, and nothing done: no memory */
-/* The same for the sum x + residual, which is written to the task's x first. The layout is that of rows; all four arrays are
- * rows one after the other. The sum, or y, but not both, may be x or the residual. */
+/* The same for the sum x + residual, which is written to the task's x first. The layout is that of rows; all four
+ * arrays are rows one after the other. The sum, or y, but not both, may be x or the residual. */
 int fastln_run_added(const fastln_task *task, const void *x, const void *residual);
 int fastln_is_long(const fastln_task *task); /* worth releasing the GIL for */
 
@@ -176,8 +177,8 @@ int fastln_get_num_threads(void);
 int fastln_set_num_threads(int n); /* n >= 1, or 0 for the default; returns what was set before, in the same form */
 int fastln_worthwhile_threads(ptrdiff_t values); /* for work on so many of them, here and now */
 void fastln_parallel_careless(int on);           /* for tests: threads whenever they may be used */
-/* Calls work(context, i, thread) for each i in [0, count), on up to `threads` threads; in the calling thread alone when another
- * parallel region of ours is under way, or when the process could not survive one. */
+/* Calls work(context, i, thread) for each i in [0, count), on up to `threads` threads; in the calling thread alone when
+ * another parallel region of ours is under way, or when the process could not survive one. */
 void fastln_parallel_for(ptrdiff_t count, int threads, fastln_work work, void *context);
 
 #endif

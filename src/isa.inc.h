@@ -22,7 +22,8 @@
 #define VEC V(vec)
 #define SIZE ((ptrdiff_t)sizeof(ELEMENT))
 
-/* How y is written: as it is, with what comes next fetched, past the caches, or as weight and bias repeat themselves. */
+/* How y is written: as it is, with what comes next fetched, past the caches, or as weight and bias repeat themselves.
+ */
 enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 
 /* What suits processors with one instruction set and not those with another; here, measured with AVX-512. */
@@ -37,8 +38,8 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define FETCHED (1 << 23)        /* bytes; of larger arrays the next rows are fetched while a row is written */
 #endif
 
-/* The part of q that must be spread, or else a row is measured once more: of rows whose 64 sampled values are like the others,
- * one in 10^5. */
+/* The part of q that must be spread, or else a row is measured once more: of rows whose 64 sampled values are like the
+ * others, one in 10^5. */
 #define NEAR_PART 0.75
 
 enum {

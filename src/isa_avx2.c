@@ -4,9 +4,9 @@
 #include "vec_avx2.h"
 
 #define ISA avx2
-/* Measured on Zen 3, between calls that use the caches otherwise: to fetch what comes next saves a third then. Where x and y
- * are in L3 from the call before it costs up to a tenth. Of rows that are a multiple of 4 KiB apart, four streamed side by
- * side took four times as long as one after the other. */
+/* Measured on Zen 3, between calls that use the caches otherwise: to fetch what comes next saves a third then. Where x
+ * and y are in L3 from the call before it costs up to a tenth. Of rows that are a multiple of 4 KiB apart, four
+ * streamed side by side took four times as long as one after the other. */
 #define Y_AHEAD 0
 #define Y_FIRST 4096
 #define SHORT_FETCHED (1 << 18)

@@ -1,5 +1,5 @@
-/* layout.c: finds the layout of any pair of arrays, and the order in which to go through them. The layouts differ in speed
- * alone. */
+/* layout.c: finds the layout of any pair of arrays, and the order in which to go through them. The layouts differ in
+ * speed alone. */
 #include "scattered.h"
 #include "sizes.h"
 #include "strided.h"
@@ -51,8 +51,8 @@ static void merge_others(fastln_task *task, const fastln_arrays *a, const int *a
     task->strides[0] = (fastln_steps){0, 0, 0, 0, 0};
 }
 
-/* All axes, the one with the longest stride first; what is repeated rather than stored also first, so that it does not come
- * between values that lie side by side, but last if it is normalized. */
+/* All axes, the one with the longest stride first; what is repeated rather than stored also first, so that it does not
+ * come between values that lie side by side, but last if it is normalized. */
 static void sort(const fastln_arrays *a, const ptrdiff_t *strides, int *order) {
     ptrdiff_t keys[FASTLN_MAX_AXES];
     for (int axis = 0; axis < a->ndim; axis++) {
@@ -63,8 +63,8 @@ static void sort(const fastln_arrays *a, const ptrdiff_t *strides, int *order) {
     }
 }
 
-/* How well the innermost axes of that order, but for those of a row, keep rows together: so many along the innermost, and if
- * they are less than a window takes side by side, so many along the next one. */
+/* How well the innermost axes of that order, but for those of a row, keep rows together: so many along the innermost,
+ * and if they are less than a window takes side by side, so many along the next one. */
 static ptrdiff_t rows_together(const fastln_arrays *a, const int *order) {
     ptrdiff_t first = 0;
     for (int i = a->ndim - 1; i >= 0; i--) {
@@ -84,8 +84,8 @@ static int are_apart(const fastln_task *task, const ptrdiff_t *row_strides) {
     return apart;
 }
 
-/* Rows go in the order of memory of the side where their values are apart, as others are in the same lines. If that tells
- * nothing, in the order that takes more of them together. */
+/* Rows go in the order of memory of the side where their values are apart, as others are in the same lines. If that
+ * tells nothing, in the order that takes more of them together. */
 static void choose_order(const fastln_arrays *a, const fastln_task *task, int *order) {
     int by_y[FASTLN_MAX_AXES];
     int x_apart = are_apart(task, task->row_x_strides), y_apart = are_apart(task, task->row_y_strides);
@@ -95,13 +95,15 @@ static void choose_order(const fastln_arrays *a, const fastln_task *task, int *o
         for (int i = 0; i < a->ndim; i++) order[i] = by_y[i];
 }
 
-/* Whether a kernel for columns finds parameters there: one of each per value, for all rows along that axis, or one per row. */
+/* Whether a kernel for columns finds parameters there: one of each per value, for all rows along that axis, or one per
+ * row. */
 static int has_column_parameters(const fastln_task *task, const fastln_arrays *a, int axis) {
     if (task->part) return 0;
     return task->form != FASTLN_EACH || (!stride_of(a->weight_strides, axis) && !stride_of(a->bias_strides, axis));
 }
 
-/* Where in `axes` is one whose values lie side by side in both arrays, enough of them for the layout of columns; or -1. */
+/* Where in `axes` is one whose values lie side by side in both arrays, enough of them for the layout of columns; or -1.
+ */
 static int find_columns(const fastln_task *task, const fastln_arrays *a, const int *axes, int n) {
     for (int i = 0; i < n; i++) {
         ptrdiff_t width = a->shape[axes[i]];

@@ -2,19 +2,20 @@
  *
  * Single pass over the row, in steps that never change their order, so the bits are the same for every register width:
  *
- *   near        a value near the mean: that of a sample of four vectors. Whatever it is, the mean is m + r/n with the residual
- *               r = sum(x - m), and the squared deviations from it are q - r^2/n with q = sum((x - m)^2) (Welford's update, a
- *               row at a time).
- *   strips      r and q are gathered in strips of 8 vectors and blocks of 64, so that rounding errors stay those of a few
- *               additions.
+ *   near        a value near the mean: that of a sample of four vectors. Whatever it is, the mean is m + r/n with the
+ *               residual r = sum(x - m), and the squared deviations from it are q - r^2/n with q = sum((x - m)^2)
+ *               (Welford's update, a row at a time).
+ *   strips      r and q are gathered in strips of 8 vectors and blocks of 64, so that rounding errors stay those of a
+ *               few additions.
  *   tree        the sums of blocks are added equals to equals, so errors grow with the logarithm of the length.
  *   fold        those of a row's lanes are added, and the mean and the spread found in double.
  *
- * If much of q is r^2/n, the sample was not like the row, and q, rounded as it is, holds the spread less well: then once more,
- * around the mean that was found. The mean of k of n values is at most sqrt(n/k) standard deviations away, so that one is near.
+ * If much of q is r^2/n, the sample was not like the row, and q, rounded as it is, holds the spread less well: then
+ * once more, around the mean that was found. The mean of k of n values is at most sqrt(n/k) standard deviations away,
+ * so that one is near.
  *
- * A row of equal values gives m = that value and zeros for the rest, exactly: the sample is a power of two of values, added
- * in pairs.
+ * A row of equal values gives m = that value and zeros for the rest, exactly: the sample is a power of two of values,
+ * added in pairs.
  *
  * Without centring (rms_norm) the same sums are those of the squares.
  *
@@ -81,8 +82,8 @@ INLINE VEC N(near)(const char *x, ptrdiff_t step, ptrdiff_t k, int lanes, const 
 
 INLINE N(sums) N(plus)(N(sums) a, N(sums) b) { return (N(sums)){V(add)(a.r, b.r), V(add)(a.q, b.q)}; }
 
-/* The sums about -minus of k vectors, 1 <= k <= STRIP. Strips do not wait for each other, so one accumulator is enough. What
- * lies `ahead` bytes further on is fetched, unless that is NOTHING_AHEAD. */
+/* The sums about -minus of k vectors, 1 <= k <= STRIP. Strips do not wait for each other, so one accumulator is enough.
+ * What lies `ahead` bytes further on is fetched, unless that is NOTHING_AHEAD. */
 INLINE N(sums) N(strip)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale,
                         ptrdiff_t ahead) {
     VEC e = N(fetch)(x, lanes, scale), r = V(set1)(0);
@@ -147,8 +148,8 @@ INLINE int N(is_far)(N(plan) plan, REAL r, REAL q) {
     return squares - sum * (sum * plan.inverse) < NEAR_PART * squares;
 }
 
-/* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about -s->minus; eight at a time in double.
- * On the cold path k is what each was scaled by, or NULL. Returns whether all are fine, and none is far. */
+/* The scales of `rows` rows or lanes, from their values' sums r and squared sums q about -s->minus; eight at a time in
+ * double. On the cold path k is what each was scaled by, or NULL. Returns whether all are fine, and none is far. */
 static NOINLINE int N(finish)(N(plan) plan, int rows, const REAL *r, const REAL *q, const double *k, N(scales) *s) {
     f64_vec inverse = f64_set1(plan.inverse), eps = f64_set1(plan.eps);
     int fine = 1;
@@ -181,7 +182,8 @@ INLINE int N(finish_one)(N(plan) plan, REAL r, REAL q, N(scales) *s) {
 
 INLINE int N(finish_rows)(N(plan) plan, int rows, REAL *r, REAL *q, N(scales) *s) {
     if (rows == 1) return N(finish_one)(plan, r[0], q[0], s);
-    /* The rest are no rows, but fine ones. Four at a time, as they are loaded: a load has to wait for smaller stores. */
+    /* The rest are no rows, but fine ones. Four at a time, as they are loaded: a load has to wait for smaller stores.
+     */
     int i = rows;
     for (; i % 4; i++) s->minus[i] = r[i] = 0, q[i] = (REAL)plan.length;
     for (; i % 8; i += 4)
@@ -240,8 +242,8 @@ INLINE void N(fold_sums)(const N(sums) s[4], REAL r[4], REAL q[4]) {
     V(fold4)(s[0].q, s[1].q, s[2].q, s[3].q, q);
 }
 
-/* The sums of up to 4 rows, about what is found to be near their means. in_registers: they are 4, and plan.full is a constant,
- * so small that all stays there. */
+/* The sums of up to 4 rows, about what is found to be near their means. in_registers: they are 4, and plan.full is a
+ * constant, so small that all stays there. */
 INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
                          const VEC *scale, REAL *minus, REAL *r, REAL *q) {
     VEC zero = V(set1)(0), near[4] = {zero, zero, zero, zero};
@@ -259,8 +261,8 @@ INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
     N(fold_sums)(s, r, q);
 }
 
-/* Once more for those rows that are far from what they were measured around, now around the mean. Their scales are from number
- * `first` on. Returns whether all rows are fine. */
+/* Once more for those rows that are far from what they were measured around, now around the mean. Their scales are from
+ * number `first` on. Returns whether all rows are fine. */
 static NOINLINE int N(measure_far)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred,
                                    const VEC *scale, const REAL *r, const REAL *q, int first, N(scales) *s) {
     int fine = 1;

@@ -51,8 +51,8 @@ INLINE void N(give_stats)(const fastln_task *task, const fastln_rows *rows, ptrd
 }
 
 /* The same on the cold path, where x was multiplied by k, which is NaN for rows with an Inf or NaN. The rstd of a row
- * without spread comes from eps itself, since eps * k^2 may be out of range; if what it is multiplied with is 0, it must
- * be finite. */
+ * without spread comes from eps itself, since eps * k^2 may be out of range; if what it is multiplied with is 0, it
+ * must be finite. */
 INLINE void N(give_cold_stats)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, int count,
                                const double *k, N(scales) *s) {
     N(scales) unscaled = *s;

@@ -6,12 +6,12 @@
  *             team is dissolved before every fork, whoever made it; parent and child start a new one when they next
  *             need it. The teams of other threads are left alone, and so is a region that runs in one of them: those
  *             threads do not exist in the child.
- *   late load In a process that was forked before this library was loaded, somebody else may have used the same
- *             runtime before the fork. There is no way to ask, so such a process stays serial.
+ *   late load In a process that was forked before this library was loaded, somebody else may have used the same runtime
+ *             before the fork. There is no way to ask, so such a process stays serial.
  *   crowding  One region at a time and never inside another: N callers with M threads each would make N x M.
- *   stalls    A thread that starts late, or not at all for a while, holds back no work, but the team's end waits for it. So a
- *             sleeping team is woken up for large work only, or for many calls if there is a free processor; and what
- *             regions gain and lose is kept count of. */
+ *   stalls    A thread that starts late, or not at all for a while, holds back no work, but the team's end waits for
+ *             it. So a sleeping team is woken up for large work only, or for many calls if there is a free processor;
+ *             and what regions gain and lose is kept count of. */
 #include "fastln.h"
 
 #include <stdio.h>
@@ -187,8 +187,8 @@ static fastln_atomic busy;            /* the gate: 1 while a region is under way
 static fastln_atomic default_threads; /* 0: not known yet */
 
 /* Nanoseconds that regions have saved, less what they have cost. A team that the system does not run, because its
- * processors are busy, makes the caller wait for milliseconds. Gains are remembered up to a limit. When they are used up,
- * the next calls stay serial: so many that the waiting is a small part of them, and seldom. */
+ * processors are busy, makes the caller wait for milliseconds. Gains are remembered up to a limit. When they are used
+ * up, the next calls stay serial: so many that the waiting is a small part of them, and seldom. */
 static fastln_atomic balance = FIRST_CREDIT;
 static fastln_atomic serial_calls; /* how many are left */
 static fastln_atomic last_end;     /* of a region, in nanoseconds */
@@ -255,8 +255,9 @@ static int find_default(void) {
 
 static intptr_t nanoseconds(void) { return (intptr_t)(omp_get_wtime() * 1e9); }
 
-/* After a region that would have taken `alone` with one thread, and whose caller had no more work from `done` on. A caller
- * that is held up for long before that, although a processor is free, would have been so without a team: it is the machine. */
+/* After a region that would have taken `alone` with one thread, and whose caller had no more work from `done` on. A
+ * caller that is held up for long before that, although a processor is free, would have been so without a team: it is
+ * the machine. */
 static void settle(intptr_t begin, intptr_t done, intptr_t alone) {
     intptr_t end = nanoseconds(), own = done - begin;
     if (own > alone + MOST_DEBT && free_processors() >= 1) own = alone;
@@ -296,8 +297,8 @@ int fastln_worthwhile_threads(ptrdiff_t values) {
     return 1;
 }
 
-/* A region of the one team. Each thread has indices of its own, the same in every call of the same size, so that its cache
- * may still have what they stand for; when they are done it takes over those of others, late or slow. */
+/* A region of the one team. Each thread has indices of its own, the same in every call of the same size, so that its
+ * cache may still have what they stand for; when they are done it takes over those of others, late or slow. */
 static void run_region(ptrdiff_t count, int threads, fastln_work work, void *context) {
     static fastln_atomic taken[MAX_THREADS];
     /* The fastest turn tells how long one thread would take, but for the last, which may be a short one. */

@@ -1,12 +1,12 @@
 /* pieces.c: rows in pieces that threads may share. The arithmetic is that of a whole row: a piece is a subtree of its
  * blocks. For long rows, and for scattered ones where that saves a copy:
  *
- *   measure   reads a dense x where it is. Anything else is copied to where its values lie side by side: to y, if that is
- *             dense, or else to a window in cache.
- *   write     needs no order, so it takes that of y in memory, if neither is dense and they have their innermost axis in
- *             common, and goes through the window; or directly along lines of values that lie side by side in both. A few
- *             rows keep to their own order if weight and bias would have to be put in another, and a window holds long
- *             parts of memory's lines.
+ *   measure   reads a dense x where it is. Anything else is copied to where its values lie side by side: to y, if that
+ *             is dense, or else to a window in cache.
+ *   write     needs no order, so it takes that of y in memory, if neither is dense and they have their innermost axis
+ *             in common, and goes through the window; or directly along lines of values that lie side by side in both.
+ *             A few rows keep to their own order if weight and bias would have to be put in another, and a window holds
+ *             long parts of memory's lines.
  *
  * Scattered rows that lie near each other go together, up to 16 of them, and share the window: memory is then read and
  * written in its order. */
@@ -261,16 +261,17 @@ static int is_aligned(const fastln_task *task) {
     return offsets % (uintptr_t)fastln_item_size(task) == 0;
 }
 
-/* Whether weight and bias are such that they cannot simply be put in another order: repeated along a row, or several. */
+/* Whether weight and bias are such that they cannot simply be put in another order: repeated along a row, or several.
+ */
 static int has_parts(const fastln_task *task) {
     int several = 0;
     for (int axis = 0; axis < task->ndim; axis++) several |= task->strides[axis].weight || task->strides[axis].bias;
     return task->part != 0 || (task->form == FASTLN_EACH && several);
 }
 
-/* Puts the axes of a row in the order of y in memory, unless y is dense: if x and y have lines in common, `line` values that
- * lie side by side in both, or else, `line` being 0, if at least the same axis is innermost and x is not dense. Returns
- * whether it did. */
+/* Puts the axes of a row in the order of y in memory, unless y is dense: if x and y have lines in common, `line` values
+ * that lie side by side in both, or else, `line` being 0, if at least the same axis is innermost and x is not dense.
+ * Returns whether it did. */
 static int find_order(const fastln_task *task, fastln_task *written, ptrdiff_t *line) {
     ptrdiff_t size = fastln_item_size(task);
     fastln_axis axes[FASTLN_MAX_AXES];
@@ -319,7 +320,8 @@ int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads) 
     return rows >= ENOUGH_ROWS || !find_vector(task, &vector);
 }
 
-/* At most `most` values: as many lines of the last axis as fill cache lines of the one before, if there is room for them. */
+/* At most `most` values: as many lines of the last axis as fill cache lines of the one before, if there is room for
+ * them. */
 static ptrdiff_t whole_lines(const fastln_task *task, ptrdiff_t most) {
     if (task->layout != FASTLN_SCATTERED) return most;
     ptrdiff_t lines = FASTLN_LINE / fastln_item_size(task) * task->row_shape[task->row_ndim - 1];

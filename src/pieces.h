@@ -4,8 +4,8 @@
 
 #include "fastln.h"
 
-/* In bytes. What is worked on at once stays in L2; more only for rows that do not fit otherwise, and most if not even y is
- * dense: in pieces, such a row takes three walks over memory instead of two. */
+/* In bytes. What is worked on at once stays in L2; more only for rows that do not fit otherwise, and most if not even y
+ * is dense: in pieces, such a row takes three walks over memory instead of two. */
 #define FASTLN_WINDOW (1 << 18)
 #define FASTLN_LARGE_WINDOW (1 << 20)
 #define FASTLN_LARGEST_WINDOW (1 << 22)
@@ -15,8 +15,8 @@
 /* Whether they are better for scattered rows than a window of whole ones. */
 int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads);
 
-/* All `rows` rows of a task, none shorter than a vector, in the layout of rows or scattered. Returns -1, and does nothing,
- * if there is no memory. */
+/* All `rows` rows of a task, none shorter than a vector, in the layout of rows or scattered. Returns -1, and does
+ * nothing, if there is no memory. */
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads);
 
 #endif

@@ -10,8 +10,8 @@ INLINE VEC N(apply)(const char *x, const REAL *weight, const REAL *bias, ptrdiff
 }
 
 /* `count` values of one row, with their weight and bias. FROM_MEMORY: while they are written, what lies `ahead` bytes
- * further on is fetched, the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which would not be there
- * when its turn comes. */
+ * further on is fetched, the rows whose statistics come next; and a little of y, `y_ahead` bytes on, which would not be
+ * there when its turn comes. */
 INLINE void N(apply_row)(const char *x, char *y, const char *weights, const char *biases, ptrdiff_t count,
                          const N(scales) *s, int row, int affine, int centred, const VEC *scale, ptrdiff_t ahead,
                          ptrdiff_t y_ahead, int form) {
@@ -153,8 +153,8 @@ static NOINLINE void N(apply_mixed)(const fastln_task *task, const fastln_rows *
     }
 }
 
-/* Four rows of `full` vectors and maybe a tail, from number `row` on, of a group whose scales are known; FROM_MEMORY: what lies
- * `ahead` bytes further on is fetched. */
+/* Four rows of `full` vectors and maybe a tail, from number `row` on, of a group whose scales are known; FROM_MEMORY:
+ * what lies `ahead` bytes further on is fetched. */
 INLINE void N(write_four)(const fastln_rows *rows, const char *x, char *y, const N(scales) *s, int row, const VEC *w,
                           const VEC *b, int full, int tail, ptrdiff_t ahead, int form, int centred) {
     VEC part[4]; /* of rows shorter than a vector: a read that follows a masked store has to wait for it */
@@ -183,7 +183,8 @@ INLINE fastln_rows N(rows_of)(const fastln_runs *runs, ptrdiff_t i) {
     return fastln_rows_at(rows, i - run * n, rows.stride);
 }
 
-/* measure_far of LANES rows, of which each four begin at one of x. By itself, so that compilers know the plan of the hot loop. */
+/* measure_far of LANES rows, of which each four begin at one of x. By itself, so that compilers know the plan of the
+ * hot loop. */
 static NOINLINE int N(measure_far_fours)(const fastln_task *task, const char *const *x, ptrdiff_t stride, const REAL *r,
                                          const REAL *q, int centred, N(scales) *s) {
     int fine = 1;
@@ -192,9 +193,9 @@ static NOINLINE int N(measure_far_fours)(const fastln_task *task, const char *co
     return fine;
 }
 
-/* Groups of LANES rows of `full` vectors and maybe a tail; in_registers: full is a constant, and four rows stay there. All
- * affine forms are one: a weight of 1 and a bias of -0 change nothing. Returns how many rows it did. Four rows are always
- * of one run. */
+/* Groups of LANES rows of `full` vectors and maybe a tail; in_registers: full is a constant, and four rows stay there.
+ * All affine forms are one: a weight of 1 and a bias of -0 change nothing. Returns how many rows it did. Four rows are
+ * always of one run. */
 INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs, int full, int in_registers,
                                int centred) {
     N(plan) plan = N(plan_of)(task, 1);
@@ -340,8 +341,8 @@ INLINE void N(do_rows)(const fastln_task *task, const fastln_runs *runs, int cen
 /* Beyond it x - mean may overflow, or 1/sigma, although the result does not. */
 #define FAR (REAL_MAX / 0x1p26)
 
-/* What values are multiplied by first where statistics are given, a power of two: 1, but for such extremes. NaN for NaN. A
- * mean may be further away than the type has numbers, and a spread of zero is one of next to nothing. */
+/* What values are multiplied by first where statistics are given, a power of two: 1, but for such extremes. NaN for
+ * NaN. A mean may be further away than the type has numbers, and a spread of zero is one of next to nothing. */
 static NOINLINE double N(given_power)(double mean, double rstd) {
     int exponent, most = (sizeof(REAL) == sizeof(float) ? FLT_MAX_EXP : DBL_MAX_EXP) - 26; /* that of FAR */
     double k = 0.25;

@@ -1,5 +1,5 @@
-/* scattered.c: rows that a kernel cannot read, or cannot write, where they are. They go through a window in cache, as many
- * at a time as it has room for. */
+/* scattered.c: rows that a kernel cannot read, or cannot write, where they are. They go through a window in cache, as
+ * many at a time as it has room for. */
 #include "scattered.h"
 
 #include <stdlib.h>
@@ -44,8 +44,9 @@ int fastln_dense_y(const fastln_task *task) {
     return task->y && is_dense(task, offsets, task->row_y_strides);
 }
 
-/* Of values [first, first + count) of a row, as many as make a block: whole lines of an axis, which may be part of it. Adds
- * their axes, `to` being where they lie side by side; returns how many values, and how far from the row they begin. */
+/* Of values [first, first + count) of a row, as many as make a block: whole lines of an axis, which may be part of it.
+ * Adds their axes, `to` being where they lie side by side; returns how many values, and how far from the row they
+ * begin. */
 static ptrdiff_t find_block(const fastln_task *task, const ptrdiff_t *strides, ptrdiff_t first, ptrdiff_t count,
                             fastln_axis *axes, int *ndim, ptrdiff_t *offset) {
     ptrdiff_t size = fastln_item_size(task), block = 1;

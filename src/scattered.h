@@ -5,8 +5,8 @@
 #include "fastln.h"
 #include "walk.h"
 
-/* Values [first, first + count) of each row, from x or to y; in `dense` they lie side by side, and the rows at a distance of
- * `row` bytes. */
+/* Values [first, first + count) of each row, from x or to y; in `dense` they lie side by side, and the rows at a
+ * distance of `row` bytes. */
 void fastln_gather(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense,
                    ptrdiff_t row);
 void fastln_scatter(const fastln_task *task, const fastln_runs *runs, ptrdiff_t first, ptrdiff_t count, char *dense,

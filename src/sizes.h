@@ -27,8 +27,8 @@ static inline ptrdiff_t fastln_count_rows(const fastln_task *task) {
     return rows;
 }
 
-/* Of n values or vectors in a row a sample of four, i = 0 to 3, at the same distances from both ends, so that a trend does not
- * show in it. Of less than four some count more than once. */
+/* Of n values or vectors in a row a sample of four, i = 0 to 3, at the same distances from both ends, so that a trend
+ * does not show in it. Of less than four some count more than once. */
 static inline ptrdiff_t fastln_sampled(ptrdiff_t n, int i) {
     ptrdiff_t from_end = n * (i % 3 ? 3 : 1) / 8;
     return i < 2 ? from_end : n - 1 - from_end;

@@ -1,9 +1,9 @@
-/* stream.inc.h: rows whose y is written past the caches, which so large an array would only sweep clean. Memory is not read
- * before it is written, if whole lines are written at once; and it takes more in from several pages than from one. So
- * some rows are written side by side, or parts of a long one. */
+/* stream.inc.h: rows whose y is written past the caches, which so large an array would only sweep clean. Memory is not
+ * read before it is written, if whole lines are written at once; and it takes more in from several pages than from one.
+ * So some rows are written side by side, or parts of a long one. */
 
-/* In place x has the cache lines already, scattered rows go through a window, and of a short row too many are shared with
- * its neighbours. */
+/* In place x has the cache lines already, scattered rows go through a window, and of a short row too many are shared
+ * with its neighbours. */
 INLINE int N(is_streamed)(const fastln_task *task) {
     return task->layout == FASTLN_ROWS && task->x != task->y && task->length * SIZE >= STREAMED_ROW &&
            N(array_size)(task) >= STREAMED;

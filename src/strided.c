@@ -3,7 +3,8 @@
  *   dense   values that lie side by side on both sides;
  *   line    values along the axis that is innermost on both sides;
  *   tile    one axis is innermost here and another there: a transposition, in tiles whose cache lines stay in L1;
- *   list    less than a few cache lines: their distances are worked out once, for all places where the same comes again. */
+ *   list    less than a few cache lines: their distances are worked out once, for all places where the same comes
+ * again. */
 #include "strided.h"
 
 #include <string.h>
@@ -45,8 +46,9 @@ FORCED_INLINE void copy_long_line(char *restrict to, const char *restrict from, 
         copy_line(to, from, line.n, line.to, line.from, (size_t)size);
 }
 
-/* A cell of a tile: `width` values along a, in which it is written, by `n` along b, in which it is read. The lines that the
- * next cell will write are fetched meanwhile, as a processor waits for few of those, and those that it will read. */
+/* A cell of a tile: `width` values along a, in which it is written, by `n` along b, in which it is read. The lines that
+ * the next cell will write are fetched meanwhile, as a processor waits for few of those, and those that it will read.
+ */
 FORCED_INLINE void copy_cell(char *to, const char *from, fastln_axis a, fastln_axis b, ptrdiff_t width, ptrdiff_t n,
                              char *next_to, const char *next_from, size_t size) {
     ptrdiff_t lines = TURN * (ptrdiff_t)size / FASTLN_LINE; /* that are read of each place along a */
@@ -148,8 +150,8 @@ static void fetch_ends(char *to, const char *from, ptrdiff_t to_offset, ptrdiff_
     PREFETCH(from, from_offset + (line.n - 1) * line.from);
 }
 
-/* A tile that is read along so short an axis that the next one goes on in the same cache lines: a strip at a time, along
- * the whole of that one, or the lines would be gone before they come again. */
+/* A tile that is read along so short an axis that the next one goes on in the same cache lines: a strip at a time,
+ * along the whole of that one, or the lines would be gone before they come again. */
 static void do_strips(fastln_axis next, fastln_axis b, fastln_axis a, char *to, const char *from, ptrdiff_t size) {
     for (ptrdiff_t i = 0; i < a.n; i += TURN) {
         fastln_axis strip = {fastln_least(TURN, a.n - i), a.to, a.from};

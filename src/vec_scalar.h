@@ -1,6 +1,6 @@
-/* vec_scalar.h: one vector is an array, of numbers or of parts that the compiler knows how to work on at once. Portable C11,
- * the executable specification of the other headers: what an operation does to a lane is what stands here. What each is
- * for: vec_avx512.h. */
+/* vec_scalar.h: one vector is an array, of numbers or of parts that the compiler knows how to work on at once. Portable
+ * C11, the executable specification of the other headers: what an operation does to a lane is what stands here. What
+ * each is for: vec_avx512.h. */
 #ifndef FASTLN_VEC_H
 #define FASTLN_VEC_H
 
@@ -11,7 +11,8 @@
 
 #include "compiler.h"
 
-/* Not forced, as elsewhere: an operation is many instructions here, so the kernels would only grow and compile slowly. */
+/* Not forced, as elsewhere: an operation is many instructions here, so the kernels would only grow and compile slowly.
+ */
 #define INLINE static inline
 
 #if !defined(FASTLN_NO_PARTS) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 9))
@@ -106,9 +107,9 @@ static inline float float_of(uint32_t u) {
 #define VEC f32_vec
 #define LANES 16
 
-/* In double the product of two floats is exact. The sum, rounded to a float, is right, unless it lies halfway between two
- * of them, where its own rounding may have brought it, or among the subnormal ones. fmaf knows, and takes long. A sum of 0
- * is exact: the product does not underflow. */
+/* In double the product of two floats is exact. The sum, rounded to a float, is right, unless it lies halfway between
+ * two of them, where its own rounding may have brought it, or among the subnormal ones. fmaf knows, and takes long. A
+ * sum of 0 is exact: the product does not underflow. */
 static inline float f32_fma_lane(float a, float b, float c) {
     double sum = (double)a * b + c;
     return sum == 0 ? (float)sum : fmaf(a, b, c);

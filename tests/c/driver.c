@@ -1,5 +1,6 @@
 /* driver.c: the kernels without Python. Reads cases from standard input, as tests/vectors.py writes them, and writes
- * each y, or mean and variance, to standard output; so an instruction set that only an emulator runs can be compared bit for bit.
+ * each y, or mean and variance, to standard output; so an instruction set that only an emulator runs can be compared
+ * bit for bit.
  *
  *   driver ISA < cases > results
  *   driver ISA steps < cases > results      the steps of recurrent cells */
@@ -53,8 +54,8 @@ static ptrdiff_t lay_out(fastln_task *task, int layout, ptrdiff_t rows, ptrdiff_
 }
 
 /* Operation, dtype, layout, rows, length, affine bits, subtract_mean, inner, form, part, part_step (-1:
- * one weight and bias for all rows, and no parts), parameters of a row, whether only moments are wanted; then eps; then the values of x,
- * weight and bias; then, of `normalize`, mean and rstd. */
+ * one weight and bias for all rows, and no parts), parameters of a row, whether only moments are wanted; then eps; then
+ * the values of x, weight and bias; then, of `normalize`, mean and rstd. */
 static int do_case(void) {
     int64_t head[13];
     double eps;

@@ -1,5 +1,5 @@
-/* When parallel.c uses more than one thread; with a made-up /proc below the current directory, in which so many threads run
- * as the argument says. Exits with an error unless all holds. */
+/* When parallel.c uses more than one thread; with a made-up /proc below the current directory, in which so many threads
+ * run as the argument says. Exits with an error unless all holds. */
 #define _POSIX_C_SOURCE 200809L
 #define FASTLN_ROOT "."
 #include "parallel.c"

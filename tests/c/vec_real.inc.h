@@ -92,8 +92,8 @@ static void N(test_power2)(void) {
     }
 }
 
-/* The same in all lanes, as an implementation may look for lanes that need more care: sums halfway between two numbers, or a
- * little off, and such beside the least and the largest of them. */
+/* The same in all lanes, as an implementation may look for lanes that need more care: sums halfway between two numbers,
+ * or a little off, and such beside the least and the largest of them. */
 static void N(test_fused)(void) {
     int once = 0; /* how often rounding to double before changed a result */
     for (int trial = 0; trial < 50000; trial++) {
