@@ -120,8 +120,7 @@ INLINE VEC N(few_near)(const N(columns) *c, int v) {
     const VEC *scale = N(scale_of)(c, v);
     const char *x = c->x + v * LANES * SIZE;
     for (int l = 0; l < c->tail; l++) near[l] = N(fetch)(x + l * c->step, c->used, scale);
-    VEC others = N(mean4)(x, c->step, fastln_sampled(c->tail, 0), fastln_sampled(c->tail, 1),
-                          fastln_sampled(c->tail, 2), fastln_sampled(c->tail, 3), c->used, scale);
+    VEC others = N(sample)(x, c->step, c->tail, 4, c->used, scale);
     return N(fold_columns)(near, c->tail, &others);
 }
 

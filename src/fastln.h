@@ -95,7 +95,7 @@ typedef struct fastln_scale {
 } fastln_scale;
 
 /* One operation on one dtype. `rows` and `columns` do everything for runs, or a run. A long row that is scattered, or
- * split among threads, goes through the others: `near` finds what to measure around from a sample of four vectors (of
+ * split among threads, goes through the others: `near` finds what to measure around from a sample of eight vectors (of
  * 64 bytes of the compute type: fastln_sampled); `piece` gathers the sums of some vectors; `combine` adds those of the
  * pieces of a row, all but the last of `leaf` vectors, a power of two and at least 64, and of its tail (less than a
  * vector), and finds the scale; or returns 0: then the sample was not like the row, which is to be measured again; or

@@ -38,9 +38,9 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define FETCHED (1 << 23)        /* bytes; of larger arrays the next rows are fetched while a row is written */
 #endif
 
-/* The part of q that must be spread, or else a row is measured once more: of rows whose 64 sampled values are like the
- * others, one in 10^5. */
-#define NEAR_PART 0.75
+/* The part of q that must be spread, or else a row is measured once more. With more, columns in which a sample is off by
+ * chance would be measured again too often. */
+#define NEAR_PART 0.85
 
 enum {
     WEIGHT = 1,

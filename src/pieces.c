@@ -94,10 +94,10 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
 /* What the rows without a scale are measured around. */
 static void find_near(const group *g) {
     const plan *p = g->plan;
-    char samples[FASTLN_TOGETHER][4 * FASTLN_VECTOR];
+    char samples[FASTLN_TOGETHER][8 * FASTLN_VECTOR];
     ptrdiff_t size = p->lanes * fastln_item_size(p->task);
-    for (int i = 0; i < 4; i++) {
-        fastln_rows part = read_part(g, &p->measured, fastln_sampled(p->vectors, i) * p->lanes, p->lanes, 0);
+    for (int i = 0; i < 8; i++) {
+        fastln_rows part = read_part(g, &p->measured, fastln_sampled(p->vectors, i, 8) * p->lanes, p->lanes, 0);
         for (ptrdiff_t r = 0; r < part.count; r++) memcpy(samples[r] + i * size, part.x + r * part.stride.x, size);
     }
     for (ptrdiff_t r = 0; r < g->rows.count; r++)

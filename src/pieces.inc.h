@@ -1,10 +1,10 @@
 /* pieces.inc.h: what pieces.c needs of a kernel to normalize a row in pieces, to the same bits as a whole one. */
 
-/* What the row is measured around, from the four vectors of its sample. */
+/* What the row is measured around, from the eight vectors of its sample. */
 INLINE void N(do_near)(const char *sample, fastln_scale *scale, int centred) {
     VEC k = V(set1)((REAL)scale->k), near[4] = {V(set1)(0), V(set1)(0), V(set1)(0), V(set1)(0)};
     REAL minus[4];
-    if (centred) near[0] = N(mean4)(sample, LANES * SIZE, 0, 1, 2, 3, LANES, scale->cold ? &k : NULL);
+    if (centred) near[0] = N(sample)(sample, LANES * SIZE, 8, 8, LANES, scale->cold ? &k : NULL);
     N(fold_near)(near, minus);
     scale->minus = minus[0];
 }

@@ -27,11 +27,10 @@ static inline ptrdiff_t fastln_count_rows(const fastln_task *task) {
     return rows;
 }
 
-/* Of n values or vectors in a row a sample of four, i = 0 to 3, at the same distances from both ends, so that a trend
- * does not show in it. Of less than four some count more than once. */
-static inline ptrdiff_t fastln_sampled(ptrdiff_t n, int i) {
-    ptrdiff_t from_end = n * (i % 3 ? 3 : 1) / 8;
-    return i < 2 ? from_end : n - 1 - from_end;
+/* Of n values or vectors in a row number i of a sample of `size`, an even number, at the same distances from both ends, so
+ * that a trend does not show in it. Of less than `size` some count more than once. */
+static inline ptrdiff_t fastln_sampled(ptrdiff_t n, int i, int size) {
+    return 2 * i < size ? (2 * i + 1) * n / (2 * size) : n - 1 - (2 * (size - i) - 1) * n / (2 * size);
 }
 
 /* So many bytes further on; NULL stays NULL. */

@@ -165,6 +165,26 @@ def every_fourth_vector(rng, n, fmt):
 
 
 @family
+def sample_mean(rng, n, fmt):
+    """The vectors that a row is measured around far from all others: it has to be measured once more."""
+    return rng.standard_normal(n) + 1e3 * _is_sampled(n, fmt)
+
+
+@family
+def sample_scale(rng, n, fmt):
+    """The same, with a spread of their own."""
+    return rng.standard_normal(n) * np.where(_is_sampled(n, fmt), 1e3, 1)
+
+
+def _is_sampled(n, fmt):
+    lanes = fmt.strip // 8
+    k = n // lanes
+    size = 2 if k < 4 else 4 if k < 32 else 8
+    first = [(2 * i + 1) * k // (2 * size) for i in range(size // 2)]
+    return np.isin(np.arange(n) // lanes, first + [k - 1 - i for i in first])
+
+
+@family
 def last_of_sixteen(rng, n, fmt):
     """Far from the others, with one sign: single values of one lane."""
     x = rng.standard_normal(n)
