@@ -205,3 +205,11 @@ def test_one_of_two_values_in_every_sample(length, isa):
     x = np.repeat(np.concatenate([values, other - values]), 16, axis=1)
     exact = oracle.normalize(oracle.moments(x, True), 0.0)
     contract.assert_holds(fastln.layer_norm(x, eps=0.0), exact.t, FORMATS[0])
+
+
+def test_a_cluster_that_the_lanes_agree_on(isa):
+    """Half of the lanes high: what lies between lanes was that cluster, two deviations from the mean; 5 units."""
+    low, high = float.fromhex("-0x1.f775377fc6a53p-2"), float.fromhex("0x1.17ac110ff9554p-1")
+    x = np.array([[high if c == "b" else low for c in "bbbbaaaabbbbba"]])
+    exact = oracle.normalize(oracle.moments(x, True), 0.0)
+    contract.assert_holds(fastln.layer_norm(x, eps=0.0), exact.t, FORMATS[1])
