@@ -13,6 +13,7 @@
 #include "pieces.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "scattered.h"
 #include "strided.h"
@@ -92,7 +93,7 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
 }
 
 /* What the rows without a scale are measured around. */
-static void find_near(const group *g) {
+static void find_near(group *g) {
     const plan *p = g->plan;
     char samples[FASTLN_TOGETHER][8 * FASTLN_VECTOR];
     ptrdiff_t size = p->lanes * fastln_item_size(p->task);
