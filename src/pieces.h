@@ -15,8 +15,8 @@
 /* Whether they are better for scattered rows than a window of whole ones. */
 int fastln_prefers_pieces(const fastln_task *task, ptrdiff_t rows, int threads);
 
-/* All `rows` rows of a task, none shorter than a vector, in the layout of rows or scattered. Returns -1, and does
- * nothing, if there is no memory. */
+/* All `rows` rows of a task, none shorter than a large sample (moments.inc.h), in the layout of rows or scattered.
+ * Returns -1, and does nothing, if there is no memory. */
 int fastln_run_pieces(const fastln_task *task, const fastln_kernel *kernel, ptrdiff_t rows, int threads);
 
 #endif

@@ -8,7 +8,7 @@
 
 #define LONG_VALUES (1 << 18) /* some 50 microseconds of work; for less the GIL is kept */
 #define LINE_ROWS 16          /* chunks begin at multiples of this, so that columns of one cache line stay together */
-#define GROUP_ROWS 128        /* or of this, where there are many: whole groups of rows, whole tiles of columns */
+#define GROUP_ROWS 128        /* or of this, where there are many: whole groups of rows */
 
 typedef struct job {
     const fastln_task *task;
