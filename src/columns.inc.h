@@ -18,33 +18,6 @@ typedef struct {
 
 INLINE const VEC *N(scale_of)(const N(columns) *c, int v) { return c->scale ? c->scale + v : NULL; }
 
-/* The sums of one strip of a lane, 1 <= k <= STRIP; `more`: added to what is there. */
-INLINE void N(strip_of_columns)(const N(columns) *c, const char *x, int k, int more, N(sums) *to) {
-    for (int v = 0; v < c->vectors; v++, x += LANES * SIZE) {
-        N(sums) s = N(strip)(x, LANES * c->step, k, c->used, V(load)(c->s[v].minus), c->centred, N(scale_of)(c, v),
-                             NOTHING_AHEAD);
-        to[v].r = more ? V(add)(to[v].r, s.r) : s.r;
-        to[v].q = more ? V(add)(to[v].q, s.q) : s.q;
-    }
-}
-
-INLINE void N(columns_strip)(const N(columns) *c, const char *x, int k, int more, N(sums) *to) {
-#define CASE(n) \
-    case n: N(strip_of_columns)(c, x, n, more, to); break;
-    switch (k) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) default : N(strip_of_columns)(c, x, STRIP, more, to);
-    }
-#undef CASE
-}
-
-/* Those of 1 <= k <= BLOCK values. */
-INLINE void N(columns_block)(const N(columns) *c, const char *x, int k, N(sums) *to) {
-    ptrdiff_t strip = STRIP * LANES * c->step;
-    int i = 0;
-    for (; i + STRIP <= k; i += STRIP, x += strip) N(columns_strip)(c, x, STRIP, i > 0, to);
-    if (i < k) N(columns_strip)(c, x, k - i, i > 0, to);
-}
-
 /* Adds the leaf at `top`, number i, to its tree, where the vectors of one leaf follow those of another. Returns where
  * the next belongs. near: of r alone. */
 INLINE N(sums) *N(columns_add)(const N(columns) *c, N(sums) *top, ptrdiff_t i, int near) {
@@ -55,6 +28,34 @@ INLINE N(sums) *N(columns_add)(const N(columns) *c, N(sums) *top, ptrdiff_t i, i
             if (!near) to->q = V(add)(to->q, top[v].q);
         }
     return top + c->vectors;
+}
+
+/* The sums of one pair of strips of a lane, 1 <= k <= PAIR; `more`: added to what is there. */
+INLINE void N(pair_of_columns)(const N(columns) *c, const char *x, int k, int more, N(sums) *to) {
+    for (int v = 0; v < c->vectors; v++, x += LANES * SIZE) {
+        N(sums) s = N(pair)(x, LANES * c->step, k, c->used, V(load)(c->s[v].minus), c->centred, N(scale_of)(c, v),
+                            NOTHING_AHEAD);
+        to[v] = more ? N(plus)(to[v], s) : s;
+    }
+}
+
+INLINE void N(columns_pair)(const N(columns) *c, const char *x, int k, int more, N(sums) *to) {
+#define CASE(n) \
+    case n: N(pair_of_columns)(c, x, n, more, to); break;
+    switch (k) {
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) default : N(pair_of_columns)(c, x, PAIR, more, to);
+    }
+#undef CASE
+}
+
+/* Those of 1 <= k <= BLOCK values, the pairs in two turns as in a block of a row; what follows at `to` is used up. */
+INLINE void N(columns_block)(const N(columns) *c, const char *x, int k, N(sums) *to) {
+    ptrdiff_t pair = PAIR * LANES * c->step;
+    N(sums) *turn[2] = {to, to + c->vectors};
+    int i = 0, pairs = k / PAIR;
+    for (; i < pairs; i++, x += pair) N(columns_pair)(c, x, PAIR, i > 1, turn[i % 2]);
+    if (k % PAIR) N(columns_pair)(c, x, k % PAIR, i > 0, to);
+    if (pairs > 1) N(columns_add)(c, to + c->vectors, 1, 0);
 }
 
 /* The sums of lane l, at `to`; what follows there is used up. */
@@ -185,10 +186,10 @@ static NOINLINE int N(measure_far_columns)(N(plan) plan, N(columns) c, const dou
     return fine;
 }
 
-/* How many vectors of columns can be measured together: there is room for their trees, of the lanes and of each lane's
- * blocks. */
+/* How many vectors of columns can be measured together: there is room for their trees, of the lanes, of each lane's
+ * blocks, and of one. */
 INLINE int N(most_columns)(ptrdiff_t length) {
-    int levels = 6;
+    int levels = 7;
     for (ptrdiff_t blocks = length / LANES / BLOCK; blocks; blocks /= 2) levels++;
     return TREES / levels < TILE ? TREES / levels : TILE;
 }

@@ -34,6 +34,7 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
 #define STRANDS 4                /* rows, or parts of one, that are streamed side by side */
 #define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
+#define ADDS_BY_FMA 0            /* whether some additions are written as multiplications by 1 */
 #define NEAR (1 << 19)           /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
 #define FETCHED (1 << 23)        /* bytes; of larger arrays the next rows are fetched while a row is written */
 #endif
@@ -49,7 +50,7 @@ enum {
     ADA = 8,
     SHORT_ROW = 8,       /* vectors; up to here rows go LANES at a time */
     TILE = 64,           /* vectors side by side in columns at most: row by row, their lines are fetched together */
-    TREES = 6 * TILE,    /* vectors of sums, of columns that are measured together */
+    TREES = 7 * TILE,    /* vectors of sums, of columns that are measured together */
     TILE_AHEAD = 4,      /* values of y to fetch before they are written there */
     FETCHED_ROW = 65536, /* bytes; longer ones are not fetched, or, if they are streamed and only x takes room, */
     FETCHED_STREAMED_ROW = 1 << 18, /* bytes */

@@ -14,6 +14,7 @@
 #define STRANDS 1
 #define GROUPED_FETCHED_ROW 4096
 #define NEAR (1 << 18)
+#define ADDS_BY_FMA 1
 #define FETCHED (1 << 18)
 #include "isa.inc.h"
 #else

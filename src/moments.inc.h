@@ -5,8 +5,8 @@
  *   near        a value near the mean: that of a small sample of vectors. Whatever it is, the mean is m + r/n with the
  *               residual r = sum(x - m), and the squared deviations from it are q - r^2/n with q = sum((x - m)^2)
  *               (Welford's update, a row at a time).
- *   strips      r and q are gathered in strips of 8 vectors and blocks of 64, so that rounding errors stay those of a
- *               few additions.
+ *   blocks      r and q are gathered in strips of 4 vectors, pairs of these, and blocks of 64 vectors, so that rounding
+ *               errors stay those of a few additions: equal squares that follow a large one are all rounded alike.
  *   tree        the sums of blocks are added equals to equals, so errors grow with the logarithm of the length.
  *   fold        those of a row's lanes are added, and the mean and the spread found in double.
  *
@@ -22,7 +22,8 @@
  * Welford 1962, "Note on a method for calculating corrected sums of squares and products"; Chan, Golub & LeVeque 1983,
  * "Algorithms for computing the sample variance". */
 
-#define STRIP 8
+#define STRIP 4
+#define PAIR 8
 #define BLOCK 64
 #define MAX_DEPTH 40
 #define LARGE_SAMPLE 32 /* vectors; of so many the sample is large */
@@ -83,7 +84,10 @@ INLINE VEC N(near)(const char *x, ptrdiff_t step, ptrdiff_t k, int lanes, const 
     return k < LARGE_SAMPLE ? N(sample)(x, step, k, 4, lanes, scale) : N(sample)(x, step, k, 8, lanes, scale);
 }
 
-INLINE N(sums) N(plus)(N(sums) a, N(sums) b) { return (N(sums)){V(add)(a.r, b.r), V(add)(a.q, b.q)}; }
+/* a + b. Half of the additions are written so: on some processors they would wait while multiplications have room. */
+INLINE VEC N(sum)(VEC a, VEC b) { return ADDS_BY_FMA ? V(fma)(a, V(set1)(1), b) : V(add)(a, b); }
+
+INLINE N(sums) N(plus)(N(sums) a, N(sums) b) { return (N(sums)){V(add)(a.r, b.r), N(sum)(a.q, b.q)}; }
 
 /* The sums about -minus of k vectors, 1 <= k <= STRIP. Strips do not wait for each other, so one accumulator is enough.
  * What lies `ahead` bytes further on is fetched, unless that is NOTHING_AHEAD. */
@@ -96,22 +100,35 @@ INLINE N(sums) N(strip)(const char *x, ptrdiff_t step, int k, int lanes, VEC min
     UNROLL4 for (int i = 1; i < k; i++) {
         e = N(fetch)(x + i * step, lanes, scale);
         if (ahead != NOTHING_AHEAD) PREFETCH(x, i * step + ahead);
-        if (centred) e = V(add)(e, minus), r = V(add)(r, e);
+        if (centred) e = V(add)(e, minus), r = i & 1 ? N(sum)(e, r) : V(add)(r, e);
         q = V(fma)(e, e, q);
     }
     return (N(sums)){r, q};
 }
 
-/* The same for 1 <= k <= BLOCK. */
-INLINE N(sums) N(strips)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale,
-                         ptrdiff_t ahead) {
+/* The same for 1 <= k <= PAIR. */
+INLINE N(sums) N(pair)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale,
+                       ptrdiff_t ahead) {
 #define STRIP_AT(i, n) N(strip)(x + (i) * step, step, n, lanes, minus, centred, scale, ahead)
-    if (k < STRIP) return STRIP_AT(0, k);
-    N(sums) s = STRIP_AT(0, STRIP);
-    int i = STRIP;
-    for (; i + STRIP <= k; i += STRIP) s = N(plus)(s, STRIP_AT(i, STRIP));
-    return i < k ? N(plus)(s, STRIP_AT(i, k - i)) : s;
+    return k <= STRIP ? STRIP_AT(0, k) : N(plus)(STRIP_AT(0, STRIP), STRIP_AT(STRIP, k - STRIP));
 #undef STRIP_AT
+}
+
+/* The same for 1 <= k <= BLOCK, the pairs in two turns. */
+INLINE N(sums) N(block)(const char *x, ptrdiff_t step, int k, int lanes, VEC minus, int centred, const VEC *scale,
+                        ptrdiff_t ahead) {
+#define PAIR_AT(i, n) N(pair)(x + (i) * step, step, n, lanes, minus, centred, scale, ahead)
+    if (k < PAIR) return PAIR_AT(0, k);
+    N(sums) even = PAIR_AT(0, PAIR), odd = {V(set1)(0), V(set1)(0)};
+    int i = PAIR;
+    for (; i + 2 * PAIR <= k; i += 2 * PAIR) {
+        odd = N(plus)(odd, PAIR_AT(i, PAIR));
+        even = N(plus)(even, PAIR_AT(i + PAIR, PAIR));
+    }
+    if (i + PAIR <= k) odd = N(plus)(odd, PAIR_AT(i, PAIR)), i += PAIR;
+    if (i < k) even = N(plus)(even, PAIR_AT(i, k - i));
+    return N(plus)(even, odd);
+#undef PAIR_AT
 }
 
 /* Where the next leaf belongs. */
@@ -138,10 +155,10 @@ INLINE N(sums)
     int rest_n = (int)(count % BLOCK);
     for (ptrdiff_t i = 0; i < blocks; i++, x += size) {
         ptrdiff_t ahead = blocks > FETCHED_BLOCKS && i + 1 < blocks ? size : 0;
-        *N(tree_next)(&tree) = N(strips)(x, step, BLOCK, lanes, minus, centred, scale, ahead);
+        *N(tree_next)(&tree) = N(block)(x, step, BLOCK, lanes, minus, centred, scale, ahead);
         N(tree_add)(&tree, i);
     }
-    if (rest_n) rest = N(strips)(x, step, rest_n, lanes, minus, centred, scale, NOTHING_AHEAD);
+    if (rest_n) rest = N(block)(x, step, rest_n, lanes, minus, centred, scale, NOTHING_AHEAD);
     return N(tree_top)(&tree, rest);
 }
 
@@ -223,7 +240,7 @@ INLINE N(sums) N(row_sums)(const char *x, ptrdiff_t full, int tail, VEC minus, i
     if (full > BLOCK)
         s = N(all_blocks)(x, LANES * SIZE, full, LANES, minus, centred, scale);
     else if (full)
-        s = N(strips)(x, LANES * SIZE, (int)full, LANES, minus, centred, scale, NOTHING_AHEAD);
+        s = N(block)(x, LANES * SIZE, (int)full, LANES, minus, centred, scale, NOTHING_AHEAD);
     return N(with_tail)(s, x + full * LANES * SIZE, tail, minus, centred, scale);
 }
 static NOINLINE void N(any_row)(const char *x, ptrdiff_t full, int tail, REAL minus, int centred, const VEC *scale,

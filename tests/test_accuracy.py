@@ -213,3 +213,19 @@ def test_a_cluster_that_the_lanes_agree_on(isa):
     x = np.array([[high if c == "b" else low for c in "bbbbaaaabbbbba"]])
     exact = oracle.normalize(oracle.moments(x, True), 0.0)
     contract.assert_holds(fastln.layer_norm(x, eps=0.0), exact.t, FORMATS[1])
+
+
+@pytest.mark.parametrize(
+    ("fmt", "n", "where", "value"),
+    [
+        (FORMATS[0], 2195, 128, "0x1.77c4d60000000p+0"),
+        (FORMATS[0], 2553, 144, "0x1.78bd820000000p+0"),
+        (FORMATS[1], 1029, 64, "0x1.0b910a1127368p+0"),
+    ],
+)
+def test_equal_squares_after_a_large_one(isa, fmt, n, where, value):
+    """A value in the sample, all others 0: their squares, added one by one, were rounded all alike; 4.7 units."""
+    x = np.zeros((1, n), fmt.dtype)
+    x[0, where] = float.fromhex(value)
+    exact = oracle.normalize(oracle.moments(x, True), 0.0)
+    contract.assert_holds(fastln.layer_norm(x, eps=0.0), exact.t, fmt)

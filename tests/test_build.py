@@ -11,7 +11,8 @@ import pytest
 
 import fastln
 from fastln import _core
-from processes import output
+from flags import flags
+from processes import SOURCES, output
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +49,21 @@ def sdist(tmp_path_factory):
 def names_in_sdist(sdist):
     with tarfile.open(sdist[1]) as archive:
         return {member.name.partition("/")[2] for member in archive if member.isfile()}
+
+
+# Clang may lack OpenMP's header, which also checks the serial code; a cross compiler knows no instruction sets of x86.
+@pytest.mark.parametrize(
+    ("compiler", "unknown"),
+    [("gcc", ()), ("clang", "-fopenmp"), ("aarch64-linux-gnu-gcc", ("-mavx", "-mfma", "-mf16c"))],
+)
+@needs_checkout
+def test_kernels_have_no_warnings(compiler, unknown):
+    """Newer compilers make errors of some, as of a function without its header."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    for source in sorted(SOURCES.glob("*.c")):
+        known = [flag for flag in flags(source.stem) if not flag.startswith(unknown)]
+        output([compiler, *known, "-fsyntax-only", "-Wall", "-Wextra", "-Werror", source], timeout=120)
 
 
 @needs_checkout
