@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, SupportsIndex, final
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, final
 
 import numpy as np
 
@@ -14,14 +14,41 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-def _kept(a: ArrayLike | None, name: str, shape: tuple[int, ...] | None = None) -> Array | None:
-    """A copy in float64 that nobody can write to, of one dimension."""
-    if a is None:
+class _Parameter(NamedTuple):
+    """In both precisions that are computed in, of one dimension, in memory that nobody can write to."""
+
+    narrow: Array
+    wide: Array
+
+    @staticmethod
+    def copy_of(a: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> _Parameter:
+        given = _core._as_array(a, name)
+        if given.ndim != 1 or (shape is not None and given.shape != shape):
+            raise ValueError(f"{name}: expected shape {'(C,)' if shape is None else shape}, got {given.shape}")
+        wide = given.astype(np.float64)
+        with np.errstate(over="ignore"):  # it may be for float64 alone
+            narrow = wide.astype(np.float32)
+        return _Parameter(_core._kept(narrow), _core._kept(wide))
+
+    @property
+    def view(self) -> Array:
+        """Of the same bytes; the shape of a caller's array may change."""
+        return np.ndarray(self.wide.shape, self.wide.dtype, self.wide.base)
+
+
+def _copy_of(a: ArrayLike | None, name: str, shape: tuple[int, ...] | None = None) -> _Parameter | None:
+    return None if a is None else _Parameter.copy_of(a, name, shape)
+
+
+def _view(parameter: _Parameter | None) -> Array | None:
+    return None if parameter is None else parameter.view
+
+
+def _suited(parameter: _Parameter | None, x: Array) -> Array | None:
+    """To x: then there is nothing to convert."""
+    if parameter is None:
         return None
-    given = _core._as_array(a, name)
-    if given.ndim != 1 or (shape is not None and given.shape != shape):
-        raise ValueError(f"{name}: expected shape {'(C,)' if shape is None else shape}, got {given.shape}")
-    return _core._kept(given.astype(np.float64))
+    return parameter.narrow if x.dtype.itemsize <= 4 and x.dtype.kind not in "biu" else parameter.wide
 
 
 def _found(mapping: Mapping[str, Any], prefix: str, *names: str) -> Any:
@@ -37,20 +64,8 @@ def _check_channels(x: Array, channel: int, expected: int) -> None:
         raise ValueError(f"x: expected {expected} channels at axis {channel}, got shape {x.shape}")
 
 
-class _Fixed:
-    """What is set once and stays."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dict__:
-            raise AttributeError(f"{type(self).__name__}.{name} is read-only: make another")
-        super().__setattr__(name, value)
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__}.{name} is read-only: make another")
-
-
 @final
-class GroupNorm(_Fixed):
+class GroupNorm:
     """Group normalization with parameters of its own: ``GroupNorm(num_groups, weight, bias)(x)`` is
     ``group_norm(x, num_groups, weight, bias)``. With as many groups as channels, it is instance normalization.
 
@@ -72,6 +87,8 @@ class GroupNorm(_Fixed):
     array([[-1.,  1., -2.,  2.]])
     """
 
+    __slots__ = ("_bias", "_channel_axis", "_channels", "_eps", "_num_groups", "_weight")
+
     def __init__(
         self,
         num_groups: SupportsIndex,
@@ -81,25 +98,42 @@ class GroupNorm(_Fixed):
         *,
         channel_axis: SupportsIndex = 1,
     ) -> None:
-        self.weight = _kept(weight, "weight")
-        self.bias = _kept(bias, "bias", None if self.weight is None else self.weight.shape)
-        self.num_groups = _family._as_groups(num_groups, self._channels)
-        self.eps = _core._as_eps(eps)
-        self.channel_axis = _core._as_index(channel_axis, "channel_axis")
+        self._weight = _copy_of(weight, "weight")
+        self._bias = _copy_of(bias, "bias", None if self._weight is None else self._weight.wide.shape)
+        own = self._bias if self._weight is None else self._weight
+        self._channels = None if own is None else len(own.wide)  # how many x must have, if there is anything to tell
+        self._num_groups = _family._as_groups(num_groups, self._channels)
+        self._eps = _core._as_eps(eps)
+        self._channel_axis = _core._as_index(channel_axis, "channel_axis")
 
     @property
-    def _channels(self) -> int | None:
-        """How many x must have, if there are parameters to tell."""
-        own = self.bias if self.weight is None else self.weight
-        return None if own is None else len(own)
+    def num_groups(self) -> int:
+        return self._num_groups
+
+    @property
+    def weight(self) -> Array | None:
+        return _view(self._weight)
+
+    @property
+    def bias(self) -> Array | None:
+        return _view(self._bias)
+
+    @property
+    def eps(self) -> float:
+        return self._eps
+
+    @property
+    def channel_axis(self) -> int:
+        return self._channel_axis
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
-        array, channel = _family._with_channels(x, self.channel_axis)
+        array, channel = _family._with_channels(x, self._channel_axis)
         if self._channels is None:
-            _family._as_groups(self.num_groups, array.shape[channel])
+            _family._as_groups(self._num_groups, array.shape[channel])
         else:
             _check_channels(array, channel, self._channels)
-        return _family._by_groups(array, channel, self.num_groups, self.weight, self.bias, self.eps, out)
+        weight, bias = _suited(self._weight, array), _suited(self._bias, array)
+        return _family._by_groups(array, channel, self._num_groups, weight, bias, self._eps, out)
 
     def __repr__(self) -> str:
         return f"<GroupNorm: {self.num_groups} groups, eps={self.eps}, channel_axis={self.channel_axis}>"
@@ -130,7 +164,7 @@ class GroupNorm(_Fixed):
 
 
 @final
-class BatchNorm(_Fixed):
+class BatchNorm:
     """Batch normalization with statistics and parameters of its own: ``BatchNorm(mean, var, weight, bias)(x)`` is
     ``batch_norm(x, mean, var, weight, bias)``.
 
@@ -152,6 +186,8 @@ class BatchNorm(_Fixed):
     array([[1., 1.]])
     """
 
+    __slots__ = ("_axis", "_bias", "_eps", "_mean", "_rstd", "_var", "_weight")
+
     def __init__(
         self,
         mean: ArrayLike,
@@ -162,24 +198,47 @@ class BatchNorm(_Fixed):
         *,
         axis: SupportsIndex = 1,
     ) -> None:
-        center = _kept(_core._as_array(mean, "mean"), "mean")
-        assert center is not None
-        spread = _kept(_core._as_array(var, "var"), "var", center.shape)
-        assert spread is not None
-        self.mean, self.var = center, spread
-        self.weight, self.bias = _kept(weight, "weight", center.shape), _kept(bias, "bias", center.shape)
-        self.eps = _core._as_eps(eps)
-        self.axis = _core._as_index(axis, "axis")
-        self._rstd = _core._rstd(spread, self.eps)
+        self._mean = _Parameter.copy_of(mean, "mean")
+        shape = self._mean.wide.shape
+        self._var = _Parameter.copy_of(var, "var", shape)
+        self._weight, self._bias = _copy_of(weight, "weight", shape), _copy_of(bias, "bias", shape)
+        self._eps = _core._as_eps(eps)
+        self._axis = _core._as_index(axis, "axis")
+        self._rstd = _core._rstd(self._var.wide, self._eps)
+
+    @property
+    def mean(self) -> Array:
+        return self._mean.view
+
+    @property
+    def var(self) -> Array:
+        return self._var.view
+
+    @property
+    def weight(self) -> Array | None:
+        return _view(self._weight)
+
+    @property
+    def bias(self) -> Array | None:
+        return _view(self._bias)
+
+    @property
+    def eps(self) -> float:
+        return self._eps
+
+    @property
+    def axis(self) -> int:
+        return self._axis
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         array = _core._as_array(x, "x")
-        channel = _core._as_axis(self.axis, "axis", array.ndim)
-        _check_channels(array, channel, len(self.mean))
-        return _family._by_statistics(array, channel, self.mean, self._rstd, self.weight, self.bias, out)
+        channel = _core._as_axis(self._axis, "axis", array.ndim)
+        _check_channels(array, channel, len(self._rstd))
+        weight, bias = _suited(self._weight, array), _suited(self._bias, array)
+        return _family._by_statistics(array, channel, self._mean.wide, self._rstd, weight, bias, out)
 
     def __repr__(self) -> str:
-        return f"<BatchNorm: shape {self.mean.shape}, eps={self.eps}, axis={self.axis}>"
+        return f"<BatchNorm: shape {self._rstd.shape}, eps={self.eps}, axis={self.axis}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("mean", "var", "weight", "bias", "eps", "axis")

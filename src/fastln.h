@@ -98,8 +98,8 @@ typedef struct fastln_scale {
  * split among threads, goes through the others: `near` finds what to measure around from a sample of eight vectors (of
  * 64 bytes of the compute type: fastln_sampled); `piece` gathers the sums of some vectors; `combine` adds those of the
  * pieces of a row, all but the last of `leaf` vectors, a power of two and at least 64, and of its tail (less than a
- * vector), and finds the scale; or returns 0: then the sample was not like the row, which is to be measured again; or
- * it is a cold row, whose k is to be found from its `largest` value by `power`, for another pass. Where statistics are
+ * vector), and finds the scale; or returns 0: then it is to be measured `again`, as the sample was not like the row; or
+ * else it is a cold row, whose k is to be found from its `largest` value by `power`, for another pass. Where statistics are
  * given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one row, x and y being where
  * they are, and `first` their number in the row; of a scattered row it fetches those that are x_step and y_step further
  * on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves them in

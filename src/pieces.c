@@ -92,7 +92,7 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
             p->kernel->piece(part.x + r * part.stride.x, vectors, g->scales + r, g->pieces + r * p->count + i);
 }
 
-/* What the rows without a scale are measured around. */
+/* What the rows without a scale are measured around. The threads have no work yet, so the window is that of the first. */
 static void find_near(group *g) {
     const plan *p = g->plan;
     char samples[FASTLN_TOGETHER][8 * FASTLN_VECTOR];
@@ -192,8 +192,9 @@ static int measure_once(group *g) {
 static int measure(group *g) {
     if (g->plan->kernel->piece) find_near(g);
     if (measure_once(g)) return 1;
-    for (ptrdiff_t r = 0; r < g->rows.count; r++) g->scales[r].again = !g->known[r];
-    return measure_once(g);
+    int again = 0;
+    for (ptrdiff_t r = 0; r < g->rows.count; r++) again |= !g->known[r] && g->scales[r].again;
+    return again && measure_once(g);
 }
 
 /* The rows without a scale are scaled by a power of two, which makes them fine. */

@@ -41,7 +41,7 @@ INLINE int N(do_combine)(const fastln_task *task, const fastln_rows *row, const 
     N(fold_sums)(s, r, q);
     N(finish_one)(plan, r[0], q[0], &found);
     if (!scale->again && N(is_far)(plan, r[0], q[0])) {
-        scale->minus = (REAL)(0 - found.mean[0]);
+        scale->minus = (REAL)(0 - found.mean[0]), scale->again = 1;
         return 0;
     }
     if (scale->cold)
