@@ -6,6 +6,7 @@ normalization applies statistics that are given. The kernels repeat a channel's 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
@@ -181,8 +182,8 @@ def batch_norm(
     channel = _core._as_axis(axis, "axis", array.ndim)
     channels = array.shape[channel]
     eps = _core._as_eps(eps)
-    center = _core._statistics(mean, "mean", (channels,), (channels,))
-    rstd = _core._rstd(_core._statistics(var, "var", (channels,), (channels,)), eps)
+    center = _core._statistics(mean, "mean", (channels,))
+    rstd = _core._rstd(_core._statistics(var, "var", (channels,)), eps)
     return _by_statistics(array, channel, center, rstd, weight, bias, out)
 
 
@@ -277,10 +278,10 @@ def update_running(
     shape = running_mean.shape
     if running_var.shape != shape:
         raise ValueError(f"running_var: expected shape {shape}, got {running_var.shape}")
-    new_mean = _core._statistics(mean, "mean", shape, shape)
-    new_var = _core._statistics(var, "var", shape, shape) * (number / (number - 1) if unbiased else 1)
-    old_mean = _core._statistics(running_mean, "running_mean", shape, shape)
-    old_var = _core._statistics(running_var, "running_var", shape, shape)
+    new_mean = _core._statistics(mean, "mean", shape)
+    new_var = _core._statistics(var, "var", shape) * (number / (number - 1) if unbiased else 1)
+    old_mean = _core._statistics(running_mean, "running_mean", shape)
+    old_var = _core._statistics(running_var, "running_var", shape)
     with np.errstate(all="ignore"):  # both, or neither
         running_mean[...] = (1 - momentum) * old_mean + momentum * new_mean
         running_var[...] = (1 - momentum) * old_var + momentum * new_var
@@ -515,7 +516,7 @@ def _as_groups(num_groups: SupportsIndex, channels: int | None) -> int:
 
 def _as_finite(value: SupportsFloat, name: str) -> float:
     number = _core._as_number(value, name)
-    if not np.isfinite(number):
+    if not math.isfinite(number):
         raise ValueError(f"{name}: expected a finite number, got {value}")
     return number
 
@@ -539,8 +540,9 @@ def _by_statistics(
     last = channel == x.ndim - 1
     y = _core._given(
         _with_axis(x),  # so that there is one besides that of the channels
-        mean.reshape(shape),
-        rstd.reshape(shape),
+        mean,
+        rstd,
+        shape,
         _core._per_channel(weight, "weight", channels, shape),
         _core._per_channel(bias, "bias", channels, shape),
         tuple(range(channel + 1)) if last else tuple(range(channel + 2, x.ndim + 1)),
@@ -588,4 +590,4 @@ def _by_columns(
     places = tuple(range(1, x.ndim - 1))
     shape[0] = samples
     mean, rstd = _core._merge_channels(*_core._moments(x, places), channels // groups, number)
-    return _core._given(x, mean.reshape(shape), rstd.reshape(shape), weight, bias, places, out, True)
+    return _core._given(x, mean, rstd, shape, weight, bias, places, out, True)
