@@ -230,7 +230,7 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
                           int affine, int centred, const VEC *scale) {
     const char *x = tile->x;
     char *y = tile->y;
-    int full = width / LANES, tail = width % LANES, far = N(array_size)(task) > NEAR;
+    int full = width / LANES, tail = width % LANES, fetch = N(array_size)(task) > CACHED;
     VEC w = V(set1)(0), b = w, ws[TILE], bs[TILE];
 #define APPLY(v, n)                                                                                                 \
     N(transform)(N(fetch)(x + (v) * LANES * SIZE, n, scale ? scale + (v) : NULL), V(load)(s[v].minus),              \
@@ -238,7 +238,7 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
                  affine, centred)
     for (int v = 0; affine & SPREAD && v * LANES < width; v++) N(load_spread)(tile, v * LANES, width, ws + v, bs + v);
     for (ptrdiff_t i = 0; i < task->length; i++, x += task->x_step, y += task->y_step) {
-        int more = far && i + TILE_AHEAD < task->length;
+        int more = fetch && i + TILE_AHEAD < task->length;
         ptrdiff_t ahead = more ? TILE_AHEAD * task->y_step : 0;
         if (affine & WEIGHT) w = V(set1)(((const REAL *)tile->weight)[i]);
         if (affine & BIAS) b = V(set1)(((const REAL *)tile->bias)[i]);
@@ -319,7 +319,7 @@ INLINE void N(do_columns)(const fastln_task *task, const fastln_rows *rows, int 
     N(scales) s[TILE];
     ptrdiff_t most = N(most_columns)(task->length) * LANES, tiles = fastln_divide_up(rows->count, most);
     ptrdiff_t each = fastln_divide_up(fastln_divide_up(rows->count, tiles), LANES) * LANES;
-    int with_x = task->length * each * SIZE > NEAR;
+    int with_x = task->length * each * SIZE > CACHED;
     for (ptrdiff_t i = 0; i < rows->count; i += each) {
         fastln_rows tile = fastln_rows_at(*rows, i, rows->stride);
         int width = (int)fastln_least(rows->count - i, each);

@@ -35,7 +35,7 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define STRANDS 4                /* rows, or parts of one, that are streamed side by side */
 #define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
 #define ADDS_BY_FMA 0            /* whether some additions are written as multiplications by 1 */
-#define NEAR (1 << 19)           /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
+#define CACHED (1 << 19)         /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
 #define FETCHED (1 << 23)        /* bytes; of larger arrays the next rows are fetched while a row is written */
 #endif
 

@@ -83,7 +83,7 @@ INLINE void N(apply_part)(const fastln_task *task, const fastln_rows *part, ptrd
 static NOINLINE void N(apply_parts)(const fastln_task *task, const fastln_rows *rows, ptrdiff_t first, ptrdiff_t count,
                                     const N(scales) *s, int centred, const VEC *scale, ptrdiff_t ahead) {
     ptrdiff_t part = task->part ? task->part : task->length, each = task->form == FASTLN_EACH;
-    ptrdiff_t y_ahead = N(array_size)(task) > NEAR ? Y_AHEAD : 0;
+    ptrdiff_t y_ahead = N(array_size)(task) > CACHED ? Y_AHEAD : 0;
     for (int j = 0; j < (int)rows->count; j++) {
         fastln_rows some = fastln_rows_at(*rows, j, rows->stride);
         ptrdiff_t number = first / part, within = first % part, left = count;
@@ -279,7 +279,7 @@ static NOINLINE ptrdiff_t N(do_short_rows)(const fastln_task *task, const fastln
 
 INLINE int N(form_of)(const fastln_task *task) {
     if (N(has_parts)(task)) return IN_PARTS;
-    return N(is_streamed)(task) ? PAST_CACHES : N(array_size)(task) <= NEAR ? IN_CACHE : FROM_MEMORY;
+    return N(is_streamed)(task) ? PAST_CACHES : N(array_size)(task) <= CACHED ? IN_CACHE : FROM_MEMORY;
 }
 
 /* Writes a few rows in the form that the task has. */
