@@ -1123,9 +1123,9 @@ cdef object find_weight(object mapping, str prefix):
     return weight
 
 
-cdef object another_view(ndarray a):
-    """Of the same bytes, since a view of `a` would hand out `a` itself."""
-    return None if a is None else np.ndarray((<object>a).shape, (<object>a).dtype, (<object>a).base)
+def _another_view(a):
+    """Of the bytes of what `_kept` made, since a view of `a` would hand out `a` itself."""
+    return None if a is None else np.ndarray(a.shape, a.dtype, a.base)
 
 
 def _rebuild(cls, keywords):
@@ -1242,7 +1242,7 @@ cdef class _Norm:
 
     @property
     def weight(self):
-        return another_view(self.weight64)
+        return _another_view(self.weight64)
 
     @property
     def eps(self):
@@ -1300,7 +1300,7 @@ cdef class LayerNorm(_Norm):
 
     @property
     def bias(self):
-        return another_view(self.bias64)
+        return _another_view(self.bias64)
 
     @staticmethod
     def from_mapping(mapping, prefix="", eps=1e-5, *, axis=-1):

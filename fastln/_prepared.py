@@ -30,18 +30,13 @@ class _Parameter(NamedTuple):
             narrow = wide.astype(np.float32)
         return _Parameter(_core._kept(narrow), _core._kept(wide))
 
-    @property
-    def view(self) -> Array:
-        """Of the same bytes; the shape of a caller's array may change."""
-        return np.ndarray(self.wide.shape, self.wide.dtype, self.wide.base)
-
 
 def _copy_of(a: ArrayLike | None, name: str, shape: tuple[int, ...] | None = None) -> _Parameter | None:
     return None if a is None else _Parameter.copy_of(a, name, shape)
 
 
 def _view(parameter: _Parameter | None) -> Array | None:
-    return None if parameter is None else parameter.view
+    return None if parameter is None else _core._another_view(parameter.wide)
 
 
 def _suited(parameter: _Parameter | None, x: Array) -> Array | None:
@@ -208,11 +203,11 @@ class BatchNorm:
 
     @property
     def mean(self) -> Array:
-        return self._mean.view
+        return _core._another_view(self._mean.wide)
 
     @property
     def var(self) -> Array:
-        return self._var.view
+        return _core._another_view(self._var.wide)
 
     @property
     def weight(self) -> Array | None:

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastln import _cells
+from fastln import _cells, _core
 
 if TYPE_CHECKING:  # numpy.typing takes long to import
     from typing import TypeAlias
@@ -118,7 +118,7 @@ class _Recurrent:
     @property
     def parameters(self) -> Mapping[str, _Array]:
         """The parameters by name, read-only: what `from_mapping` takes."""
-        return MappingProxyType(self._parameters)
+        return MappingProxyType({name: _core._another_view(a) for name, a in self._parameters.items()})
 
     @property
     def input_size(self) -> int:
@@ -142,8 +142,7 @@ class _Recurrent:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        for parameter in self._parameters.values():  # copies of arrays can be written to
-            parameter.flags.writeable = False
+        self._parameters = {name: _core._kept(a) for name, a in self._parameters.items()}  # copies can be written to
 
     def __call__(
         self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None, batch_first: bool = False
@@ -474,9 +473,7 @@ def _keys(name: str) -> Iterator[str]:
 def _parameter(value: ArrayLike, name: str) -> _Array:
     """A read-only copy, in the dtype that is computed in."""
     data, dtype = _cells.real(value, name)
-    copy = np.array(data, dtype, order="C")
-    copy.flags.writeable = False
-    return copy
+    return _core._kept(np.array(data, dtype))
 
 
 def _lengths(value: ArrayLike, batch: int, steps: int) -> NDArray[np.intp]:

@@ -338,7 +338,9 @@ def test_from_mapping(name):
             cls.from_mapping(dotted | {"net.norm_weight": np.ones(5)}, "net")
     for again in (pickle.loads(pickle.dumps(cell)), copy.deepcopy(cell)):
         np.testing.assert_array_equal(again(x)[0], cell(x)[0])
-        assert not any(parameter.flags.writeable for parameter in again.parameters.values())
+        for parameter in again.parameters.values():
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                parameter.flags.writeable = True
     assert repr(again) == repr(cell) == f"<{cls.__name__}: 3 inputs, 5 hidden, eps=0.001>"
 
 
