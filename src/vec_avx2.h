@@ -187,19 +187,34 @@ static inline void f64_store_n(double *p, f64_vec a, int n) {
     f32_store_n((void *)p, F32_EACH(_mm256_castpd_ps(a.lo), _mm256_castpd_ps(a.hi)), 2 * n);
 }
 
+typedef struct { __m128i lo, hi; } half_vec;
 static inline __m256 f16_widen(__m128i h) { return _mm256_cvtph_ps(h); }
-static inline __m128i f16_narrow(__m256 a) { return _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT); }
+static inline half_vec f16_narrow(f32_vec a) {
+    return (half_vec){_mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT),
+                      _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT)};
+}
 static inline __m256 bf16_widen(__m128i h) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
-static inline __m128i bf16_narrow(__m256 a) {
-    __m256i u = _mm256_castps_si256(a);
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
-    __m256i near = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
-    near = _mm256_blendv_epi8(near, quiet, _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
-    near = _mm256_srli_epi32(near, 16);
-    return _mm_packus_epi32(_mm256_castsi256_si128(near), _mm256_extracti128_si256(near, 1));
+static inline __m256i bf16_quiet(__m256 a) { /* a NaN is one still without its lower half */
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)), u = _mm256_castps_si256(a);
+    __m256i high = _mm256_and_si256(u, _mm256_set1_epi32((int)0xffff0000));
+    return _mm256_blendv_epi8(u, _mm256_or_si256(high, _mm256_set1_epi32(0x400000)), nan);
+}
+/* The higher halves, one more where a lower half, 0x7fff and the last bit of the higher have a carry, which an average
+ * keeps. The values of a.lo and a.hi come by turns until the end. */
+static inline half_vec bf16_narrow(f32_vec a) {
+    __m256i u = _mm256_castps_si256(a.lo), v = _mm256_castps_si256(a.hi);
+    if (_mm256_movemask_ps(_mm256_cmp_ps(a.lo, a.hi, _CMP_UNORD_Q))) u = bf16_quiet(a.lo), v = bf16_quiet(a.hi);
+    __m256i higher = _mm256_blend_epi16(_mm256_srli_epi32(u, 16), v, 0xaa);
+    __m256i lower = _mm256_blend_epi16(u, _mm256_slli_epi32(v, 16), 0xaa);
+    __m256i odd = _mm256_and_si256(higher, _mm256_set1_epi16(1));
+    __m256i average = _mm256_avg_epu16(lower, _mm256_or_si256(odd, _mm256_set1_epi16(0x7ffe)));
+    __m256i near = _mm256_add_epi16(higher, _mm256_srli_epi16(average, 15));
+    __m256i turns = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, /* both halves */
+                                     0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    near = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(near, turns), 0xd8);
+    return (half_vec){_mm256_castsi256_si128(near), _mm256_extracti128_si256(near, 1)};
 }
 
 /* There is no 16-bit masked load or store. n < 8 values, read from both ends, written piece by piece. */
@@ -242,19 +257,22 @@ static inline void half_store_n(uint16_t *p, __m128i a, int n) {
                         name##_widen(_mm_loadu_si128((const void *)(p + 8))));                     \
     }                                                                                              \
     static inline void name##_store(uint16_t *p, f32_vec a) {                                      \
-        _mm_storeu_si128((void *)p, name##_narrow(a.lo));                                          \
-        _mm_storeu_si128((void *)(p + 8), name##_narrow(a.hi));                                    \
+        half_vec h = name##_narrow(a);                                                             \
+        _mm_storeu_si128((void *)p, h.lo);                                                         \
+        _mm_storeu_si128((void *)(p + 8), h.hi);                                                   \
     }                                                                                              \
     static inline void name##_stream(uint16_t *p, f32_vec a) {                                     \
-        _mm_stream_si128((void *)p, name##_narrow(a.lo));                                          \
-        _mm_stream_si128((void *)(p + 8), name##_narrow(a.hi));                                    \
+        half_vec h = name##_narrow(a);                                                             \
+        _mm_stream_si128((void *)p, h.lo);                                                         \
+        _mm_stream_si128((void *)(p + 8), h.hi);                                                   \
     }                                                                                              \
     static inline f32_vec name##_load_n(const uint16_t *p, int n) {                                \
         return F32_EACH(name##_widen(half_load_n(p, n)), name##_widen(half_load_n(p + 8, n - 8))); \
     }                                                                                              \
     static inline void name##_store_n(uint16_t *p, f32_vec a, int n) {                             \
-        half_store_n(p, name##_narrow(a.lo), n);                                                   \
-        half_store_n(p + 8, name##_narrow(a.hi), n - 8);                                           \
+        half_vec h = name##_narrow(a);                                                             \
+        half_store_n(p, h.lo, n);                                                                  \
+        half_store_n(p + 8, h.hi, n - 8);                                                          \
     }
 HALF_ACCESS(f16)
 HALF_ACCESS(bf16)
