@@ -84,7 +84,7 @@ INLINE VEC N(near)(const char *x, ptrdiff_t step, ptrdiff_t k, int lanes, const 
     return k < LARGE_SAMPLE ? N(sample)(x, step, k, 4, lanes, scale) : N(sample)(x, step, k, 8, lanes, scale);
 }
 
-/* a + b. Half of the additions are written so: on some processors they would wait while multiplications have room. */
+/* a + b. Some additions are written so: on some processors they would wait while multiplications have room. */
 INLINE VEC N(sum)(VEC a, VEC b) { return ADDS_BY_FMA ? V(fma)(a, V(set1)(1), b) : V(add)(a, b); }
 
 INLINE N(sums) N(plus)(N(sums) a, N(sums) b) { return (N(sums)){V(add)(a.r, b.r), N(sum)(a.q, b.q)}; }
