@@ -50,7 +50,7 @@ enum {
     ADA = 8,
     SHORT_ROW = 8,       /* vectors; up to here rows go LANES at a time */
     TILE = 64,           /* vectors side by side in columns at most: row by row, their lines are fetched together */
-    TREES = 7 * TILE,    /* vectors of sums, of columns that are measured together */
+    TREES = 6 * TILE,    /* vectors of sums, of columns that are measured together */
     TILE_AHEAD = 4,      /* values of y to fetch before they are written there */
     FETCHED_ROW = 65536, /* bytes; longer ones are not fetched, or, if they are streamed and only x takes room, */
     FETCHED_STREAMED_ROW = 1 << 18, /* bytes */
