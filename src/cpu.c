@@ -3,6 +3,8 @@
  */
 #include "cpu.h"
 
+#include "atomic.h"
+
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -55,9 +57,21 @@ int fastln_cpu_has_avx512(void) {
     return has(AVX | FMA | F16C, AVX2 | AVX512F | AVX512BW | AVX512DQ | AVX512VL, ZMM_STATE);
 }
 
+/* Asked once: a virtual machine takes a while to answer. */
+int fastln_cpu_is_amd(void) {
+    static fastln_atomic answer; /* 0: not asked yet; 1: no; 2: yes */
+    if (!fastln_load(&answer)) {
+        unsigned regs[4];
+        cpuid(0, regs);
+        fastln_store(&answer, regs[EBX] == 0x68747541 /* "Auth" of "AuthenticAMD" */ ? 2 : 1);
+    }
+    return fastln_load(&answer) == 2;
+}
+
 #else
 int fastln_cpu_has_avx2(void) { return 0; }
 int fastln_cpu_has_avx512(void) { return 0; }
+int fastln_cpu_is_amd(void) { return 0; }
 #endif
 
 #if defined(__aarch64__) || defined(_M_ARM64)

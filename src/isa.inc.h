@@ -8,6 +8,7 @@
 
 #include "cells.h"
 #include "compiler.h"
+#include "cpu.h"
 #include "sizes.h"
 
 #ifndef INLINE
@@ -32,7 +33,6 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define Y_FIRST 0                /* bytes of y to fetch before a row by itself is measured */
 #define SHORT_FETCHED 0          /* bytes; of larger arrays rows of 5 to 8 vectors fetch what comes next */
 #define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
-#define STRANDS 4                /* rows, or parts of one, that are streamed side by side */
 #define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
 #define ADDS_BY_FMA 0            /* whether some additions are written as multiplications by 1 */
 #define CACHED (1 << 19)         /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
@@ -55,7 +55,8 @@ enum {
     FETCHED_ROW = 65536, /* bytes; longer ones are not fetched, or, if they are streamed and only x takes room, */
     FETCHED_STREAMED_ROW = 1 << 18, /* bytes */
     STREAMED = 1 << 27,  /* bytes; larger arrays are written past the caches, if their rows are no shorter than */
-    STREAMED_ROW = 4096, /* bytes */
+    STREAMED_ROW = 2048, /* bytes */
+    STRANDS = 4,         /* rows, or parts of one, that are streamed side by side where that is faster */
     STREAMED_PART = 16,  /* lines; the least of four parts in which a row by itself is streamed */
     FETCHED_BLOCKS = 16, /* blocks of a row; in longer ones the next block is fetched while one is measured */
     GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */

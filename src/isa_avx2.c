@@ -5,14 +5,12 @@
 
 #define ISA avx2
 /* Measured on Zen 3. To fetch what comes next saves a third where x and y come from memory. It costs up to a fifth where
- * they are in L3, as arrays of up to 1 MiB mostly are when what made them has just ended. Of rows that are a multiple of
- * 4 KiB apart, four streamed side by side took four times as long as one after the other. It adds and multiplies on ports
+ * they are in L3, as arrays of up to 1 MiB mostly are when what made them has just ended. It adds and multiplies on ports
  * of their own. */
 #define Y_AHEAD 0
 #define Y_FIRST 4096
 #define SHORT_FETCHED (1 << 18)
 #define X_AHEAD 1
-#define STRANDS 1
 #define GROUPED_FETCHED_ROW 4096
 #define CACHED (1 << 20)
 #define ADDS_BY_FMA 1

@@ -262,15 +262,20 @@ INLINE void N(fold_sums)(const N(sums) s[4], REAL r[4], REAL q[4]) {
     V(fold4)(s[0].q, s[1].q, s[2].q, s[3].q, q);
 }
 
-/* The sums of up to 4 rows, about what is found to be near their means. in_registers: they are 4, and plan.full is a
- * constant, so small that all stays there. */
-INLINE void N(four_rows)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
-                         const VEC *scale, REAL *minus, REAL *r, REAL *q) {
+/* Minus what up to 4 rows are measured around. */
+INLINE void N(four_near)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, const VEC *scale,
+                         REAL *minus) {
     VEC zero = V(set1)(0), near[4] = {zero, zero, zero, zero};
-    N(sums) s[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
     UNROLL4 for (int j = 0; j < 4; j++) if (centred && j < rows) near[j] =
         N(row_near)(x + j * stride, plan.full, plan.tail, scale);
     N(fold_near)(near, minus);
+}
+
+/* Their sums about that. in_registers: they are 4, and plan.full is a constant, so small that all stays there. */
+INLINE void N(four_sums)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, int in_registers,
+                         const VEC *scale, const REAL *minus, REAL *r, REAL *q) {
+    VEC zero = V(set1)(0);
+    N(sums) s[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
     UNROLL4 for (int j = 0; j < 4; j++) {
         const char *row = x + j * stride;
         if (in_registers)
@@ -305,22 +310,35 @@ static NOINLINE int N(measure_far)(N(plan) plan, const char *x, ptrdiff_t stride
     return fine;
 }
 
-/* The scales of up to LANES rows. */
+/* `do_four` for all of up to LANES rows, n at a time from number i on. */
+#define FOR_FOURS(rows, do_four)        \
+    for (int i = 0; i < rows; i += 4) { \
+        if (rows - i >= 4)              \
+            do_four(4);                 \
+        else if (rows - i == 1)         \
+            do_four(1);                 \
+        else                            \
+            do_four(rows - i);          \
+    }
+
+/* Minus what up to LANES rows are measured around. */
+INLINE void N(rows_near)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, const VEC *scale,
+                         REAL *minus){
+#define NEAR(n) N(four_near)(plan, x + i * stride, stride, n, centred, scale, minus + i)
+    FOR_FOURS(rows, NEAR)
+#undef NEAR
+}
+
+/* The scales of up to LANES rows, around -s->minus. */
 INLINE int N(row_moments)(N(plan) plan, const char *x, ptrdiff_t stride, int rows, int centred, const VEC *scale,
                           N(scales) *s) {
     REAL r[LANES], q[LANES];
-    for (int i = 0; i < rows; i += 4) {
-#define FOUR_ROWS(n) N(four_rows)(plan, x + i * stride, stride, n, centred, 0, scale, s->minus + i, r + i, q + i)
-        if (rows - i >= 4)
-            FOUR_ROWS(4);
-        else if (rows - i == 1)
-            FOUR_ROWS(1);
-        else
-            FOUR_ROWS(rows - i);
-#undef FOUR_ROWS
-    }
+#define SUMS(n) N(four_sums)(plan, x + i * stride, stride, n, centred, 0, scale, s->minus + i, r + i, q + i)
+    FOR_FOURS(rows, SUMS)
+#undef SUMS
     return N(finish_rows)(plan, rows, r, q, s) || N(measure_far)(plan, x, stride, rows, centred, scale, r, q, 0, s);
 }
+#undef FOR_FOURS
 
 /* A power of two that brings values of size up to `top` near 1, or sqrt(eps) if that is larger: what is small beside it
  * means nothing, and eps * k^2 must not overflow. NaN for Inf and NaN. */

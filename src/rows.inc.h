@@ -131,6 +131,7 @@ static NOINLINE void N(cold_row)(const fastln_task *task, fastln_rows row, int c
     N(plan) plan = N(plan_of)(task, scale.k);
     N(scales) s;
     row.count = 1;
+    N(rows_near)(plan, row.x, 0, 1, centred, &k, s.minus);
     N(row_moments)(plan, row.x, 0, 1, centred, &k, &s);
     N(give_cold_stats)(task, &row, 0, 1, &scale.k, &s);
     if (task->y) N(apply_cold)(task, &scale, &row, 0, task->length, &s, centred);
@@ -193,64 +194,88 @@ static NOINLINE int N(measure_far_fours)(const fastln_task *task, const char *co
     return fine;
 }
 
+typedef struct { /* LANES short rows, of which each four begin at one of x, and of y */
+    const char *x[LANES / 4];
+    char *y[LANES / 4];
+    N(scales) s;
+    int fine;
+} N(short_group);
+
+/* Where the rows from number i on are, and what they are measured around. */
+INLINE void N(find_short)(N(plan) plan, const fastln_runs *runs, ptrdiff_t i, int centred, N(short_group) *g) {
+    for (int j = 0; j < LANES; j += 4) {
+        fastln_rows four = N(rows_of)(runs, i + j);
+        g->x[j / 4] = four.x, g->y[j / 4] = four.y;
+        N(four_near)(plan, four.x, four.stride.x, 4, centred, NULL, g->s.minus + j);
+    }
+}
+
+/* Fetches the lines of four rows of y: memory has nothing else to do while x is measured. */
+INLINE void N(fetch_four)(const fastln_task *task, const fastln_rows *rows, const char *y, int full) {
+    int apart = (full && task->length % LANES) || rows->stride.y != task->length * SIZE;
+    UNROLL4 for (int r = 0; r < 4; r++, y += rows->stride.y) {
+        for (int v = 0; v < full; v++)
+            if (v * LANES * SIZE % FASTLN_LINE == 0) PREFETCH(y, v * LANES * SIZE);
+        if (apart || r == 3) PREFETCH(y, task->length * SIZE - 1);
+    }
+}
+
+/* The scales of a group, the statistics that are wanted, and whether all rows are fine. */
+INLINE void N(measure_short)(const fastln_task *task, N(plan) plan, const fastln_runs *runs, ptrdiff_t i,
+                             int in_registers, int fetch, int centred, N(short_group) *g) {
+    ptrdiff_t stride = runs->first.stride.x;
+    REAL r[LANES], q[LANES];
+    for (int j = 0; j < LANES; j += 4) {
+        if (fetch) N(fetch_four)(task, &runs->first, g->y[j / 4], (int)plan.full);
+        N(four_sums)(plan, g->x[j / 4], stride, 4, centred, in_registers, NULL, g->s.minus + j, r + j, q + j);
+    }
+    g->fine = N(finish_rows)(plan, LANES, r, q, &g->s);
+    if (!g->fine) g->fine = N(measure_far_fours)(task, g->x, stride, r, q, centred, &g->s);
+    N(give_stats)(task, &runs->first, i, LANES, &g->s);
+}
+
 /* Groups of LANES rows of `full` vectors and maybe a tail; in_registers: full is a constant, and four rows stay there.
- * All affine forms are one: a weight of 1 and a bias of -0 change nothing. Returns how many rows it did. Four rows are
- * always of one run. */
+ * All affine forms are one: a weight of 1 and a bias of -0 change nothing. One group is written when the next one is
+ * measured and what is near to the one after that is found: each has to wait for a chain of few operations, and the
+ * processor then has the others to do. Returns how many rows it did. Four rows are always of one run. */
 INLINE ptrdiff_t N(short_rows)(const fastln_task *task, const fastln_runs *runs, int full, int in_registers,
                                int centred) {
     N(plan) plan = N(plan_of)(task, 1);
-    N(scales) s;
-    REAL sums[LANES], squares[LANES];
+    N(short_group) groups[3], *now = groups, *next = now + 1, *after = now + 2;
     VEC w[SHORT_ROW + 1], b[SHORT_ROW + 1];
     const fastln_rows *rows = &runs->first;
     int tail = plan.tail, n = full ? LANES : tail;
-    int apart = (full && tail) || rows->stride.y != task->length * SIZE;
     /* Of rows in registers always, as two copies of that code would cost more. */
     int fetch = in_registers || N(array_size)(task) > SHORT_FETCHED;
-    ptrdiff_t total = rows->count * runs->count, i = 0;
+    ptrdiff_t total = rows->count * runs->count / LANES * LANES;
     plan.full = full;
+    if (total == 0) return 0;
     for (int v = 0; v <= full; v++) {
         ptrdiff_t at = v < full ? v * LANES : full ? task->length - LANES : 0;
         w[v] = task->weight ? V(load_n)((const REAL *)rows->weight + at, n) : V(set1)(1);
         b[v] = task->bias ? V(load_n)((const REAL *)rows->bias + at, n) : V(set1)((REAL)-0.0);
     }
-    for (; i + LANES <= total; i += LANES) {
-        const char *x[LANES / 4];
-        char *y[LANES / 4];
-        for (int j = 0; j < LANES; j += 4) {
+    for (ptrdiff_t i = -2 * LANES; i < total; i += LANES) {
+        N(short_group) *done = now;
+        if (i >= -LANES && i + LANES < total)
+            N(measure_short)(task, plan, runs, i + LANES, in_registers, fetch, centred, next);
+        if (i + 2 * LANES < total) N(find_short)(plan, runs, i + 2 * LANES, centred, after);
+        for (int j = 0; j < LANES && i >= 0 && !now->fine; j += 4) {
             fastln_rows four = N(rows_of)(runs, i + j);
-            x[j / 4] = four.x, y[j / 4] = four.y;
-            UNROLL4 for (int r = 0; r < 4; r++) { /* memory has nothing else to do while x is measured */
-                const char *to = four.y + r * rows->stride.y;
-                if (!fetch) break;
-                for (int v = 0; v < full; v++)
-                    if (v * LANES * SIZE % FASTLN_LINE == 0) PREFETCH(to, v * LANES * SIZE);
-                if (apart || r == 3) PREFETCH(to, task->length * SIZE - 1);
-            }
-            N(four_rows)(plan, four.x, rows->stride.x, 4, centred, in_registers, NULL, s.minus + j, sums + j,
-                         squares + j);
+            N(apply_mixed)(task, &four, j, 4, &now->s, centred);
         }
-        int fine = N(finish_rows)(plan, LANES, sums, squares, &s);
-        if (!fine) fine = N(measure_far_fours)(task, x, rows->stride.x, sums, squares, centred, &s);
-        N(give_stats)(task, rows, i, LANES, &s);
-        if (!fine) {
-            for (int j = 0; j < LANES; j += 4) {
-                fastln_rows four = N(rows_of)(runs, i + j);
-                N(apply_mixed)(task, &four, j, 4, &s, centred);
-            }
-            continue;
-        }
-        if (!task->y) continue;
-        for (int j = 0; j < LANES; j += 4) {
-            ptrdiff_t next = i + j + X_AHEAD * LANES;
-            ptrdiff_t ahead = i + (X_AHEAD + 2) * LANES <= total ? N(rows_of)(runs, next).x - x[j / 4] : 0;
+        for (int j = 0; j < LANES && i >= 0 && now->fine && task->y; j += 4) {
+            ptrdiff_t far = i + j + X_AHEAD * LANES;
+            ptrdiff_t ahead = i + (X_AHEAD + 2) * LANES <= total ? N(rows_of)(runs, far).x - now->x[j / 4] : 0;
             if (fetch)
-                N(write_four)(rows, x[j / 4], y[j / 4], &s, j, w, b, full, tail, ahead, FROM_MEMORY, centred);
+                N(write_four)(rows, now->x[j / 4], now->y[j / 4], &now->s, j, w, b, full, tail, ahead, FROM_MEMORY,
+                              centred);
             else
-                N(write_four)(rows, x[j / 4], y[j / 4], &s, j, w, b, full, tail, 0, IN_CACHE, centred);
+                N(write_four)(rows, now->x[j / 4], now->y[j / 4], &now->s, j, w, b, full, tail, 0, IN_CACHE, centred);
         }
+        now = next, next = after, after = done;
     }
-    return i;
+    return total;
 }
 
 /* Whether groups of rows may reach over runs: four are always of one, and the statistics go on. */
@@ -313,6 +338,7 @@ INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_
         some.count = fastln_least(rows->count - i, group);
         int n = (int)some.count;
         for (ptrdiff_t at = 0; at < y_first; at += FASTLN_LINE) PREFETCH(some.y, at);
+        N(rows_near)(plan, some.x, some.stride.x, n, centred, NULL, s.minus);
         int fine = N(row_moments)(plan, some.x, some.stride.x, n, centred, NULL, &s);
         N(give_stats)(task, &some, 0, n, &s);
         /* Past the last row there may be no memory, and to find that out costs more than a miss. */
