@@ -234,10 +234,11 @@ INLINE VEC N(row_near)(const char *x, ptrdiff_t full, int tail, const VEC *scale
     return V(fill)(v, tail, sum * (REAL)0.25);
 }
 
-/* Its sums about -minus. */
-INLINE N(sums) N(row_sums)(const char *x, ptrdiff_t full, int tail, VEC minus, int centred, const VEC *scale) {
+/* Its sums about -minus; is_long: it may have more than a block. */
+INLINE N(sums)
+    N(row_sums)(const char *x, ptrdiff_t full, int tail, VEC minus, int is_long, int centred, const VEC *scale) {
     N(sums) s = {V(set1)(0), V(set1)(0)};
-    if (full > BLOCK)
+    if (is_long && full > BLOCK)
         s = N(all_blocks)(x, LANES * SIZE, full, LANES, minus, centred, scale);
     else if (full)
         s = N(block)(x, LANES * SIZE, (int)full, LANES, minus, centred, scale, NOTHING_AHEAD);
@@ -247,9 +248,9 @@ static NOINLINE void N(any_row)(const char *x, ptrdiff_t full, int tail, REAL mi
                                 N(sums) *to) {
     VEC about = V(set1)(minus);
     if (scale)
-        *to = N(row_sums)(x, full, tail, about, centred, scale);
+        *to = N(row_sums)(x, full, tail, about, 1, centred, scale);
     else
-        *to = centred ? N(row_sums)(x, full, tail, about, 1, NULL) : N(row_sums)(x, full, tail, about, 0, NULL);
+        *to = centred ? N(row_sums)(x, full, tail, about, 1, 1, NULL) : N(row_sums)(x, full, tail, about, 1, 0, NULL);
 }
 
 /* Minus the means of four vectors. Of zeros it is the positive one. */
@@ -276,13 +277,14 @@ INLINE void N(four_sums)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
                          const VEC *scale, const REAL *minus, REAL *r, REAL *q) {
     VEC zero = V(set1)(0);
     N(sums) s[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+#define SUMS(j) N(row_sums)(x + (j) * stride, plan.full, plan.tail, V(set1)(minus[j]), 0, centred, NULL)
     UNROLL4 for (int j = 0; j < 4; j++) {
-        const char *row = x + j * stride;
-        if (in_registers)
-            s[j] = N(row_sums)(row, plan.full, plan.tail, V(set1)(minus[j]), centred, NULL);
+        if (in_registers || (j < rows && plan.full <= BLOCK && !scale))
+            s[j] = SUMS(j); /* no call: it costs as much as some vectors */
         else if (j < rows)
-            N(any_row)(row, plan.full, plan.tail, minus[j], centred, scale, s + j);
+            N(any_row)(x + j * stride, plan.full, plan.tail, minus[j], centred, scale, s + j);
     }
+#undef SUMS
     N(fold_sums)(s, r, q);
 }
 
