@@ -84,7 +84,7 @@ cdef class Cell:
         self.step.inner_bias = data_of(self.owners[3])
 
     cdef object convert(self, object a):
-        with np.errstate(over="ignore"):  # it may be for float64 alone
+        with np.errstate(all="ignore"):  # it may be for float64 alone
             return None if a is None else np.ascontiguousarray(a, self.dtype)
 
     def run(self, ndarray x, ndarray h, ndarray c, ndarray y, ndarray lengths):

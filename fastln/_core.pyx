@@ -1177,7 +1177,7 @@ cdef class _Norm:
         wide = np.array(given, np.float64, order="C")
         if offset != 0:  # or -0.0 would lose its sign
             wide += offset
-        with np.errstate(over="ignore"):  # it may be for float64 alone
+        with np.errstate(all="ignore"):  # it may be for float64 alone
             narrow = wide.astype(np.float32)
         return _kept(narrow), _kept(wide)  # the kernels rely on it
 

@@ -26,7 +26,7 @@ class _Parameter(NamedTuple):
         if given.ndim != 1 or (shape is not None and given.shape != shape):
             raise ValueError(f"{name}: expected shape {'(C,)' if shape is None else shape}, got {given.shape}")
         wide = given.astype(np.float64)
-        with np.errstate(over="ignore"):  # it may be for float64 alone
+        with np.errstate(all="ignore"):  # it may be for float64 alone
             narrow = wide.astype(np.float32)
         return _Parameter(_core._kept(narrow), _core._kept(wide))
 

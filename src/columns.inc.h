@@ -39,6 +39,7 @@ INLINE void N(pair_of_columns)(const N(columns) *c, const char *x, int k, int mo
     }
 }
 
+/* k is a constant in what is called. */
 INLINE void N(columns_pair)(const N(columns) *c, const char *x, int k, int more, N(sums) *to) {
 #define CASE(n) \
     case n: N(pair_of_columns)(c, x, n, more, to); break;
@@ -186,10 +187,10 @@ static NOINLINE int N(measure_far_columns)(N(plan) plan, N(columns) c, const dou
     return fine;
 }
 
-/* How many vectors of columns can be measured together: there is room for their trees, of the lanes, of each lane's
- * blocks, and of one. */
+/* How many vectors of columns can be measured together: there is room for their trees, of the lanes and of each lane's
+ * blocks, and for the turns of a block. */
 INLINE int N(most_columns)(ptrdiff_t length) {
-    int levels = 7;
+    int levels = 6;
     for (ptrdiff_t blocks = length / LANES / BLOCK; blocks; blocks /= 2) levels++;
     return TREES / levels < TILE ? TREES / levels : TILE;
 }

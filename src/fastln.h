@@ -99,10 +99,10 @@ typedef struct fastln_scale {
  * 64 bytes of the compute type: fastln_sampled); `piece` gathers the sums of some vectors; `combine` adds those of the
  * pieces of a row, all but the last of `leaf` vectors, a power of two and at least 64, and of its tail (less than a
  * vector), and finds the scale; or returns 0: then it is to be measured `again`, as the sample was not like the row; or
- * else it is a cold row, whose k is to be found from its `largest` value by `power`, for another pass. Where statistics are
- * given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one row, x and y being where
- * they are, and `first` their number in the row; of a scattered row it fetches those that are x_step and y_step further
- * on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves them in
+ * else it is a cold row, whose k is to be found from its `largest` value by `power`, for another pass. Where statistics
+ * are given, `piece` is NULL and `combine` reads them. `apply` writes `count` values of the one row, x and y being
+ * where they are, and `first` their number in the row; of a scattered row it fetches those that are x_step and y_step
+ * further on. `add` writes count values of x + residual, and, unless they are of the compute type already, leaves them in
  * `wide`, unrounded, from where `narrow` rounds what has become of them. */
 typedef struct fastln_kernel {
     void (*rows)(const fastln_task *task, const fastln_runs *runs);

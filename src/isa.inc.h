@@ -23,8 +23,8 @@
 #define VEC V(vec)
 #define SIZE ((ptrdiff_t)sizeof(ELEMENT))
 
-/* How y is written: as it is, with what comes next fetched, past the caches, or as weight and bias repeat themselves.
- */
+/* How y is written: as it is, with what comes next fetched, past the caches, or as weight and bias repeat
+ * themselves. */
 enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 
 /* What suits processors with one instruction set and not those with another; here, measured with AVX-512. */
@@ -50,7 +50,7 @@ enum {
     ADA = 8,
     SHORT_ROW = 8,       /* vectors; up to here rows go LANES at a time */
     TILE = 64,           /* vectors side by side in columns at most: row by row, their lines are fetched together */
-    TREES = 6 * TILE,    /* vectors of sums, of columns that are measured together */
+    TREES = 6 * TILE,    /* vectors of sums, of columns that are measured together: those of TILE short ones */
     TILE_AHEAD = 4,      /* values of y to fetch before they are written there */
     FETCHED_ROW = 65536, /* bytes; longer ones are not fetched, or, if they are streamed and only x takes room, */
     FETCHED_STREAMED_ROW = 1 << 18, /* bytes */

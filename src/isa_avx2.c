@@ -4,9 +4,9 @@
 #include "vec_avx2.h"
 
 #define ISA avx2
-/* Measured on Zen 3. To fetch what comes next saves a third where x and y come from memory. It costs up to a fifth where
- * they are in L3, as arrays of up to 1 MiB mostly are when what made them has just ended. It adds and multiplies on ports
- * of their own. */
+/* Measured on Zen 3. To fetch what comes next saves a third where x and y come from memory. It costs up to a fifth
+ * where they are in L3, as arrays of up to 1 MiB mostly are when what made them has just ended. It adds and multiplies
+ * on ports of their own. */
 #define Y_AHEAD 0
 #define Y_FIRST 4096
 #define SHORT_FETCHED (1 << 18)

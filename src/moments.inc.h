@@ -5,8 +5,9 @@
  *   near        a value near the mean: that of a small sample of vectors. Whatever it is, the mean is m + r/n with the
  *               residual r = sum(x - m), and the squared deviations from it are q - r^2/n with q = sum((x - m)^2)
  *               (Welford's update, a row at a time).
- *   blocks      r and q are gathered in strips of 4 vectors, pairs of these, and blocks of 64 vectors, so that rounding
- *               errors stay those of a few additions: equal squares that follow a large one are all rounded alike.
+ *   blocks      r and q are gathered in strips of 4 vectors, pairs of these, and blocks of 64 vectors, whose pairs take
+ *               two turns, so that rounding errors stay those of a few additions: equal squares that follow a large one
+ *               would otherwise all be rounded alike.
  *   tree        the sums of blocks are added equals to equals, so errors grow with the logarithm of the length.
  *   fold        those of a row's lanes are added, and the mean and the spread found in double.
  *
@@ -76,8 +77,8 @@ INLINE VEC N(sample)(const char *x, ptrdiff_t step, ptrdiff_t k, int size, int l
 #undef SAMPLED
 }
 
-/* The same, of so many that the mean of 16 (or 8) lanes is within 0.4 standard deviations of the row's, but for one row in
- * 1,000 to 10^5. */
+/* The same, of so many that the mean of 16 (or 8) lanes is within 0.4 standard deviations of the row's, but for one row
+ * in 1,000 to 10^5. */
 INLINE VEC N(near)(const char *x, ptrdiff_t step, ptrdiff_t k, int lanes, const VEC *scale) {
     if (k == 1) return N(fetch)(x, lanes, scale);
     if (k < 4) return N(sample)(x, step, k, 2, lanes, scale);

@@ -92,7 +92,8 @@ static void measure_piece(void *context, ptrdiff_t i, int thread) {
             p->kernel->piece(part.x + r * part.stride.x, vectors, g->scales + r, g->pieces + r * p->count + i);
 }
 
-/* What the rows without a scale are measured around. The threads have no work yet, so the window is that of the first. */
+/* What the rows without a scale are measured around. The threads have no work yet, so the window is that of the
+ * first. */
 static void find_near(group *g) {
     const plan *p = g->plan;
     char samples[FASTLN_TOGETHER][8 * FASTLN_VECTOR];

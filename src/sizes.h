@@ -27,8 +27,8 @@ static inline ptrdiff_t fastln_count_rows(const fastln_task *task) {
     return rows;
 }
 
-/* Of n values or vectors in a row number i of a sample of `size`, an even number, at the same distances from both ends, so
- * that a trend does not show in it. Of less than `size` some count more than once. */
+/* Of n values or vectors in a row number i of a sample of `size`, an even number, at the same distances from both ends,
+ * so that a trend does not show in it. Of less than `size` some count more than once. */
 static inline ptrdiff_t fastln_sampled(ptrdiff_t n, int i, int size) {
     return 2 * i < size ? (2 * i + 1) * n / (2 * size) : n - 1 - (2 * (size - i) - 1) * n / (2 * size);
 }

@@ -59,7 +59,7 @@ STEPS = {"rows": 1, "apart": 2, "backwards": -1}  # rows are (rows, n), columns 
 def cases(fmt, layout):
     """Shapes (rows, n) or (n, columns)."""
     if layout in STEPS:
-        for n in [*vectors.SHORT, *vectors.around_strips(fmt, (2, 4, 6, 8)), 5003]:
+        for n in [*vectors.SHORT, *vectors.around_pairs(fmt, (2, 4, 6, 8)), 5003]:
             for rows in (1, 3, 4, 5) if n < 1000 else (2,):
                 yield rows, n
         yield 1, 200_003

@@ -75,7 +75,7 @@ ALL = len(vectors.FAMILIES)
 # Lengths with their number of rows. Rows are processed in groups: the counts leave all remainders.
 LENGTHS = {
     "1..130": lambda fmt: [(n, ALL - n % 4) for n in vectors.SHORT],
-    "strips": lambda fmt: [(n, ALL // 2 if n < 600 else 4 + n % 3) for n in vectors.around_strips(fmt)],
+    "pairs": lambda fmt: [(n, ALL // 2 if n < 600 else 4 + n % 3) for n in vectors.around_pairs(fmt)],
     "primes": lambda fmt: [(n, 11 if n < 6000 else 4) for n in vectors.PRIMES],
     "powers": lambda fmt: [(n, 9 if n < 6000 else 3) for n in vectors.POWERS],
     "1000003": lambda fmt: [(vectors.HUGE, 2)],

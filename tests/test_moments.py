@@ -19,7 +19,7 @@ every_format = pytest.mark.parametrize("fmt", FORMATS, ids=str)
 @every_format
 def test_accuracy(fmt, isa):
     """Every family; all scales. Instruction sets give the same bits, also as columns."""
-    lengths = [*range(1, 40), *vectors.around_strips(fmt, (2, 4, 8)), 768, 1021, 5003, 100_003]
+    lengths = [*range(1, 40), *vectors.around_pairs(fmt, (2, 4, 8)), 768, 1021, 5003, 100_003]
     for n in lengths:
         x = vectors.rows(fmt, n, 27 if n < 3000 else 6)
         mean, var = fastln.moments(x)

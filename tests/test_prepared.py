@@ -379,6 +379,18 @@ def test_x_is_what_does_not_fit():
     assert raised.value.__context__ is None  # it is said once
 
 
+def test_parameters_for_float64_alone():
+    """What float32 cannot hold of them is no error of the caller's."""
+    large, tiny = np.full(4, 1e200), np.full(4, 1e-50)
+    with np.errstate(all="raise"):
+        fastln.LayerNorm(large, tiny)
+        fastln.RMSNorm(tiny)
+        fastln.GroupNorm(2, large, tiny)
+        norm = fastln.BatchNorm(tiny, tiny, large, tiny, eps=0.0)
+    expected = (np.eye(4) - tiny) / np.sqrt(tiny) * large + tiny
+    np.testing.assert_allclose(norm(np.eye(4)), expected, rtol=1e-14)
+
+
 def test_a_weight_beyond_float32():
     """It is for float64; nobody is warned of what is not used."""
     x = np.array([[1.0, 3.0]])

@@ -67,7 +67,7 @@ def reference(fmt, operation, axis):
 
 def results(fmt, operation, axis):
     found = {}
-    lengths = sorted({*vectors.SHORT, *vectors.around_strips(fmt, (2, 4, 8, 10)), *vectors.PRIMES[:7], 1 << 16, 70_001})
+    lengths = sorted({*vectors.SHORT, *vectors.around_pairs(fmt, (2, 4, 8, 10)), *vectors.PRIMES[:7], 1 << 16, 70_001})
     for i, n in enumerate(lengths):
         x = nasty_rows(fmt, n, None if n < 3000 else 5)
         for form in list(AFFINE) if n < 3000 else ["weight_bias"]:

@@ -21,7 +21,7 @@ class Format:
     dtype: np.dtype
     compute: np.dtype
     unit: float  # of the contract: 2^-23 or 2^-52
-    strip: int  # values in a strip of 8 vectors of 64 bytes of the compute type; 8 strips are a block
+    pair: int  # values in a pair of strips: 8 vectors of 64 bytes of the compute type; 8 pairs are a block
 
     def __str__(self):
         return self.name
@@ -71,11 +71,11 @@ OPERATIONS = ["layer_norm", "rms_norm", "normalize"]
 SHORT = list(range(1, 131))
 
 
-def around_strips(fmt, multiples=(2, 3, 4, 6, 8, 9, 16, 32)):
-    """Lengths around multiples of the strip: one value and one vector less and more, and their neighbours."""
-    vector = fmt.strip // 8
+def around_pairs(fmt, multiples=(1.5, 2, 2.5, 3, 3.5, 4, 6, 8, 9, 16, 32)):
+    """Lengths around multiples of pairs, or of strips: one value and one vector less and more, and their neighbours."""
+    vector = fmt.pair // 8
     steps = (-vector - 1, -vector, -1, 0, 1, vector - 1, vector, vector + 1)
-    return [n for m in multiples for step in steps if (n := m * fmt.strip + step) > SHORT[-1]]
+    return [n for m in multiples for step in steps if (n := int(m * fmt.pair) + step) > SHORT[-1]]
 
 
 PRIMES = [137, 251, 509, 769, 1021, 2039, 4093, 5003, 10007, 20011, 50021, 100003]
@@ -141,14 +141,14 @@ def _with_outlier(rng, n, fmt, where):
 def first_block_mean(rng, n, fmt):
     """The first block far from the others: a pivot or a mean taken there is of no use to them."""
     x = rng.standard_normal(n)
-    x[: min(2 * fmt.strip, (n + 1) // 2)] += min(1e4, fmt.max / 8)
+    x[: min(2 * fmt.pair, (n + 1) // 2)] += min(1e4, fmt.max / 8)
     return x
 
 
 @family
 def first_block_scale(rng, n, fmt):
     x = rng.standard_normal(n)
-    x[: min(2 * fmt.strip, (n + 1) // 2)] *= min(1e6, fmt.max / 8)
+    x[: min(2 * fmt.pair, (n + 1) // 2)] *= min(1e6, fmt.max / 8)
     return x
 
 
@@ -161,7 +161,7 @@ def last_block_scale(rng, n, fmt):
 def every_fourth_vector(rng, n, fmt):
     """A few values in each lane far from the others, where a mean might be taken of vectors at even distances."""
     x = rng.standard_normal(n)
-    return x + 1e3 * (np.arange(n) // (fmt.strip // 8) % 4 == 0)
+    return x + 1e3 * (np.arange(n) // (fmt.pair // 8) % 4 == 0)
 
 
 @family
@@ -177,7 +177,7 @@ def sample_scale(rng, n, fmt):
 
 
 def _is_sampled(n, fmt):
-    lanes = fmt.strip // 8
+    lanes = fmt.pair // 8
     k = n // lanes
     size = 2 if k < 4 else 4 if k < 32 else 8
     first = [(2 * i + 1) * k // (2 * size) for i in range(size // 2)]
@@ -188,7 +188,7 @@ def _is_sampled(n, fmt):
 def last_of_sixteen(rng, n, fmt):
     """Far from the others, with one sign: single values of one lane."""
     x = rng.standard_normal(n)
-    x[fmt.strip // 2 :: 2 * fmt.strip] += 1e3
+    x[fmt.pair // 2 :: 2 * fmt.pair] += 1e3
     return x
 
 
@@ -353,10 +353,11 @@ class Case:
     eps: float
     subtract_mean: bool
     kind: str = "plain"
+    count: int = 0  # of rows; 0: a few
 
     @property
     def rows(self):
-        x = rows(self.fmt, self.length, 3 + self.length % 7 if self.length < 3000 else 2)
+        x = rows(self.fmt, self.length, self.count or (3 + self.length % 7 if self.length < 3000 else 2))
         if self.length > 1:
             x[1, self.length // 2] = np.nan if self.length % 2 else np.inf
         return x
@@ -443,7 +444,7 @@ class Case:
 
 def cases(fmt):
     """The cases of a format; every combination of options comes up at many lengths."""
-    lengths = [*SHORT, *around_strips(fmt, (2, 4, 6, 8)), 768, 5000, 5003, 200_003, 200_200]
+    lengths = [*SHORT, *around_pairs(fmt, (2, 4, 6, 8)), 768, 5000, 5003, 200_003, 200_200]
     for i, length in enumerate(lengths):
         long = length >= 5000
         layouts = ["rows"] + ["columns"] * (length < 10_000) + ["scattered"] * (i % 4 == 0 or long)
@@ -463,6 +464,10 @@ def cases(fmt):
             operation = "normalize" if kind == "given" else "layer_norm"
             eps = 0.0 if kind == "moments" else EPS[i % 3]
             yield Case(fmt, operation, length, layout, used, eps, subtract_mean=True, kind=kind)
+    # As many columns as are measured together: their sums fill the memory that there is for them.
+    lanes, block = fmt.pair // 8, 8 * fmt.pair
+    for count, length in ((64 * lanes, block - 1), (54 * lanes, block + 63)):
+        yield Case(fmt, "layer_norm", length, "columns", (True, True), 0.0, subtract_mean=True, count=count)
 
 
 def write_vectors(folder):
