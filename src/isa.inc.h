@@ -33,7 +33,8 @@ enum { IN_CACHE, FROM_MEMORY, PAST_CACHES, IN_PARTS };
 #define Y_FIRST 0                /* bytes of y to fetch before a row by itself is measured */
 #define SHORT_FETCHED 0          /* bytes; of larger arrays rows of 5 to 8 vectors fetch what comes next */
 #define X_AHEAD 2                /* groups of short rows to fetch before they are measured */
-#define GROUPED_FETCHED_ROW 8192 /* bytes; what GROUPED_ROW is, where the next rows are fetched */
+#define GROUPED_ROW 12288        /* bytes; up to here four rows, which share their folds, are measured together, */
+#define GROUPED_FETCHED_ROW 8192 /* or here, where the next rows are fetched */
 #define ADDS_BY_FMA 0            /* whether some additions are written as multiplications by 1 */
 #define CACHED (1 << 19)         /* bytes; of smaller arrays nothing is fetched: they stay in L2 */
 #define FETCHED (1 << 23)        /* bytes; of larger arrays the next rows are fetched while a row is written */
@@ -59,7 +60,7 @@ enum {
     STRANDS = 4,         /* rows, or parts of one, that are streamed side by side where that is faster */
     STREAMED_PART = 16,  /* lines; the least of four parts in which a row by itself is streamed */
     FETCHED_BLOCKS = 16, /* blocks of a row; in longer ones the next block is fetched while one is measured */
-    GROUPED_ROW = 8192,  /* bytes; up to here four rows fit L1 beside what they become, and share their folds */
+    GROUPED_STREAMED_ROW = 8192, /* bytes; up to here LANES rows */
 };
 
 /* Below SMALL_VARIANCE squares may have lost bits to underflow; MAX_POWER keeps a scaled row from overflowing. */

@@ -11,6 +11,7 @@
 #define Y_FIRST 4096
 #define SHORT_FETCHED (1 << 18)
 #define X_AHEAD 1
+#define GROUPED_ROW 8192
 #define GROUPED_FETCHED_ROW 4096
 #define CACHED (1 << 20)
 #define ADDS_BY_FMA 1

@@ -26,6 +26,7 @@
 #define STRIP 4
 #define PAIR 8
 #define BLOCK 64
+#define INLINED 48 /* vectors; rows of no more are measured without a call, which costs as much as some of them */
 #define MAX_DEPTH 40
 #define LARGE_SAMPLE 32 /* vectors; of so many the sample is large */
 #define NOTHING_AHEAD (-1)
@@ -280,8 +281,8 @@ INLINE void N(four_sums)(N(plan) plan, const char *x, ptrdiff_t stride, int rows
     N(sums) s[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
 #define SUMS(j) N(row_sums)(x + (j) * stride, plan.full, plan.tail, V(set1)(minus[j]), 0, centred, NULL)
     UNROLL4 for (int j = 0; j < 4; j++) {
-        if (in_registers || (j < rows && plan.full <= BLOCK && !scale))
-            s[j] = SUMS(j); /* no call: it costs as much as some vectors */
+        if (in_registers || (j < rows && plan.full <= INLINED && !scale))
+            s[j] = SUMS(j);
         else if (j < rows)
             N(any_row)(x + j * stride, plan.full, plan.tail, minus[j], centred, scale, s + j);
     }
