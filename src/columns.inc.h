@@ -231,7 +231,7 @@ INLINE void N(apply_tile)(const fastln_task *task, const fastln_rows *tile, int 
                           int affine, int centred, const VEC *scale) {
     const char *x = tile->x;
     char *y = tile->y;
-    int full = width / LANES, tail = width % LANES, fetch = N(array_size)(task) > CACHED;
+    int full = width / LANES, tail = width % LANES, fetch = N(array_size)(task) > N(least_fetched)();
     VEC w = V(set1)(0), b = w, ws[TILE], bs[TILE];
 #define APPLY(v, n)                                                                                                 \
     N(transform)(N(fetch)(x + (v) * LANES * SIZE, n, scale ? scale + (v) : NULL), V(load)(s[v].minus),              \

@@ -325,8 +325,8 @@ INLINE void N(do_run)(const fastln_task *task, const fastln_rows *rows, ptrdiff_
     ptrdiff_t row = task->length * SIZE, size = N(array_size)(task);
     int form = N(form_of)(task), stream = form == PAST_CACHES;
     int fetch = task->y && size > FETCHED && row <= (stream ? FETCHED_STREAMED_ROW : FETCHED_ROW);
-    /* Then there is nothing to fetch but y, which AMD's processors (Zen 3 and 5) do not gain from. */
-    if (form == FROM_MEMORY && !fetch && (!Y_AHEAD || (size <= FETCHED && fastln_cpu_is_amd()))) form = IN_CACHE;
+    /* Then there is nothing to fetch. */
+    if (form == FROM_MEMORY && !fetch && (!Y_AHEAD || size <= N(least_fetched)())) form = IN_CACHE;
     ptrdiff_t grouped = fetch ? GROUPED_FETCHED_ROW : GROUPED_ROW, eighth = fetch ? 1024 : GROUPED_ROW / 8;
     ptrdiff_t group = row <= eighth ? LANES : row <= 2 * eighth ? 8 : row <= grouped ? 4 : 1;
     /* Streamed, y takes no room; and x comes back from L2 soon enough. */
